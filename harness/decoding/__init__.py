@@ -1,0 +1,1 @@
+"""Decoding: samplers as pure step functions, and the loop that drives them."""

@@ -1,0 +1,1 @@
+"""Model families over transformers' own classes, without remote code."""

@@ -1,0 +1,1 @@
+"""Runs untrusted programs and reports what happened. Knows nothing of benchmarks and imports nothing else of unmask."""
