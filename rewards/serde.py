@@ -45,7 +45,9 @@ def decode(kind: type[T], data: Any, where: str) -> T:
     data = dict(data)
     version = getattr(kind, "schema", None)
     if version is not None and data.pop("schema", version) != version:
-        raise InputError(f"{where}: field 'schema': this unmask reads {kind.__name__} version {version}; the record has another")
+        raise InputError(
+            f"{where}: field 'schema': this unmask reads {kind.__name__} version {version}; the record has another"
+        )
     hints = _hints(kind)
     for key in data:
         if key not in hints:
@@ -92,7 +94,7 @@ def _lines(path: Path, torn_tail: bool) -> Iterator[tuple[int, str]]:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     hints = get_type_hints(kind)
     return {name: hint for name, hint in hints.items() if get_origin(hint) is not ClassVar}
 
@@ -107,7 +109,9 @@ def _convert(hint: Any, value: Any, where: str, field: str) -> Any:
         if value in get_args(hint) and isinstance(value, type(get_args(hint)[0])):
             return value
         known = ", ".join(map(str, get_args(hint)))
-        raise InputError(f"{where}: field {field!r}: {value!r} is not one of {known}{nearest(str(value), map(str, get_args(hint)))}")
+        raise InputError(
+            f"{where}: field {field!r}: {value!r} is not one of {known}{nearest(str(value), map(str, get_args(hint)))}"
+        )
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return decode(hint, value, f"{where}: field {field!r}") if not isinstance(value, hint) else value
     if origin in (list, tuple):
@@ -139,7 +143,9 @@ def _convert_sequence(hint: Any, value: Any, where: str, field: str) -> Any:
     if origin is tuple and (len(args) != 2 or args[1] is not Ellipsis):
         if len(args) != len(value):
             raise InputError(f"{where}: field {field!r}: expected {len(args)} values, found {len(value)}")
-        return tuple(_convert(arg, item, where, f"{field}[{i}]") for i, (arg, item) in enumerate(zip(args, value, strict=True)))
+        return tuple(
+            _convert(arg, item, where, f"{field}[{i}]") for i, (arg, item) in enumerate(zip(args, value, strict=True))
+        )
     fast = _all_of(args[0], value)
     items = value if fast else [_convert(args[0], item, where, f"{field}[{i}]") for i, item in enumerate(value)]
     return tuple(items) if origin is tuple else list(items)
@@ -158,7 +164,10 @@ def _convert_dict(hint: Any, value: Any, where: str, field: str) -> Any:
     if not isinstance(value, Mapping):
         raise InputError(f"{where}: field {field!r}: expected an object, found {_describe(value)}")
     args = get_args(hint) or (str, Any)
-    return {_convert(args[0], key, where, field): _convert(args[1], item, where, f"{field}.{key}") for key, item in value.items()}
+    return {
+        _convert(args[0], key, where, field): _convert(args[1], item, where, f"{field}.{key}")
+        for key, item in value.items()
+    }
 
 
 def _convert_scalar(hint: Any, value: Any, where: str, field: str) -> Any:
