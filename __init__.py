@@ -25,7 +25,7 @@ _PUBLIC = {
     "load_verifier": "rewards",
 }
 
-__all__ = sorted([*_PUBLIC, "__version__"])  # noqa: PLE0605
+__all__ = sorted([*_PUBLIC, "__version__"])
 
 
 def __getattr__(name: str) -> object:

@@ -85,6 +85,4 @@ class Verdict:
 
     def __post_init__(self) -> None:
         if (self.reward is None) != (self.status == "verifier_error"):
-            raise InputError(
-                f"field 'reward': is {self.reward} with status {self.status!r}; only a verifier_error has no reward"
-            )
+            raise InputError(f"field 'reward': is {self.reward} with status {self.status!r}; only a verifier_error has no reward")

@@ -45,10 +45,8 @@ def decode(kind: type[T], data: Any, where: str) -> T:
     data = dict(data)
     version = getattr(kind, "schema", None)
     if version is not None and data.pop("schema", version) != version:
-        raise InputError(
-            f"{where}: field 'schema': this unmask reads {kind.__name__} version {version}; the record has another"
-        )
-    hints = _hints(kind)
+        raise InputError(f"{where}: field 'schema': this unmask reads {kind.__name__} version {version}; the record has another")
+    hints: dict[str, Any] = _hints(kind)  # type: ignore[arg-type]
     for key in data:
         if key not in hints:
             raise InputError(f"{where}: field {key!r}: not a field of {kind.__name__}{nearest(key, hints)}")
@@ -143,9 +141,7 @@ def _convert_sequence(hint: Any, value: Any, where: str, field: str) -> Any:
     if origin is tuple and (len(args) != 2 or args[1] is not Ellipsis):
         if len(args) != len(value):
             raise InputError(f"{where}: field {field!r}: expected {len(args)} values, found {len(value)}")
-        return tuple(
-            _convert(arg, item, where, f"{field}[{i}]") for i, (arg, item) in enumerate(zip(args, value, strict=True))
-        )
+        return tuple(_convert(arg, item, where, f"{field}[{i}]") for i, (arg, item) in enumerate(zip(args, value, strict=True)))
     fast = _all_of(args[0], value)
     items = value if fast else [_convert(args[0], item, where, f"{field}[{i}]") for i, item in enumerate(value)]
     return tuple(items) if origin is tuple else list(items)
@@ -164,10 +160,7 @@ def _convert_dict(hint: Any, value: Any, where: str, field: str) -> Any:
     if not isinstance(value, Mapping):
         raise InputError(f"{where}: field {field!r}: expected an object, found {_describe(value)}")
     args = get_args(hint) or (str, Any)
-    return {
-        _convert(args[0], key, where, field): _convert(args[1], item, where, f"{field}.{key}")
-        for key, item in value.items()
-    }
+    return {_convert(args[0], key, where, field): _convert(args[1], item, where, f"{field}.{key}") for key, item in value.items()}
 
 
 def _convert_scalar(hint: Any, value: Any, where: str, field: str) -> Any:
