@@ -4,9 +4,10 @@ Only `name`, `verifier` and `load` have to be given; whoever inherits from `Benc
 holds no results and runs nothing: the harness asks the problems, the verifier judges the answers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from ..rewards.errors import InputError
 from ..rewards.records import Problem
 from ..rewards.verifier import Verifier
 
@@ -65,3 +66,15 @@ def verifier_of(benchmark: Benchmark) -> Verifier:
     from ..rewards.plugins import load_verifier  # here, so that listing tasks does not load verifiers
 
     return load_verifier(benchmark.verifier, **benchmark.verifier_options)
+
+
+def collect(task: str, placed: Iterable[tuple[str, Problem]]) -> tuple[Problem, ...]:
+    """Return the problems of (place in the data, problem) pairs. Raises InputError when there are none, or an id comes twice."""
+    problems: dict[str, Problem] = {}
+    for where, problem in placed:
+        if problem.id in problems:
+            raise InputError(f"{where}: problem id {problem.id!r} occurs twice")
+        problems[problem.id] = problem
+    if not problems:
+        raise InputError(f"task {task!r}: the data holds no problems")
+    return tuple(problems.values())

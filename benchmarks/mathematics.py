@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..rewards.errors import InputError, nearest
 from ..rewards.records import Message, Problem
-from .base import BOXED_PROMPT, BOXED_PROMPT_SOURCE
+from .base import BOXED_PROMPT, BOXED_PROMPT_SOURCE, collect
 from .rows import Row
 from .sources import HubRows, LocalFile, Source, locate
 
@@ -73,15 +73,8 @@ class MathBenchmark:
 
     def load(self) -> tuple[Problem, ...]:
         """Return the problems in the order of the data. Raises InputError for missing data or a malformed row."""
-        problems: dict[str, Problem] = {}
-        for index, row in enumerate(self._location().rows()):
-            problem = self._problem(index, row)
-            if problem.id in problems:
-                raise InputError(f"{row.where}: problem id {problem.id!r} occurs twice")
-            problems[problem.id] = problem
-        if not problems:
-            raise InputError(f"task {self.name!r}: the data holds no rows ({self.revision})")
-        return tuple(problems.values())
+        rows = enumerate(self._location().rows())
+        return collect(self.name, ((row.where, self._problem(index, row)) for index, row in rows))
 
     def _location(self) -> LocalFile | HubRows:
         return locate(self.sources[self.split], self.data)

@@ -1,8 +1,8 @@
 """Finding a benchmark by the name a person typed, and setting its options.
 
-A task is `name`, `name@variant` (a split or a release), `package.module:attribute` or `file.py:attribute`. The names of the
-shipped tasks stand in a plain table; others come from the entry point group `unmask.benchmarks`. Nothing is imported before
-it is asked for.
+A task is `name`, `name@variant` (a split or a release), a data file (`my.jsonl`), `package.module:attribute` or
+`file.py:attribute`. The names of the shipped tasks stand in a plain table; others come from the entry point group
+`unmask.benchmarks`. Nothing is imported before it is asked for.
 """
 
 import dataclasses
@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, cast
 from ..rewards.errors import InputError, nearest
 from ..rewards.plugins import known_names, load_object
 from .base import Benchmark
+from .own import OwnData
+from .rows import is_data_file
 
 GROUP = "unmask.benchmarks"
 BENCHMARKS: Mapping[str, str] = MappingProxyType(
@@ -44,6 +46,8 @@ def load_benchmark(spec: str, data: Path | str | None = None, **options: Any) ->
 
     Raises InputError for an unknown task (naming the nearest), an unknown option, or an object that is no benchmark.
     """
+    if is_data_file(spec):
+        return _own(Path(spec), data, options)
     name, variant = _split(spec)
     target = load_object(name, GROUP, BENCHMARKS)
     if variant:
@@ -64,6 +68,15 @@ def _listing(name: str) -> Listing:
     except (InputError, ImportError) as error:
         return Listing(name, None, f"does not load: {error}")
     return Listing(name, benchmark.size, benchmark.description)
+
+
+def _own(path: Path, data: Path | str | None, options: dict[str, Any]) -> Benchmark:
+    if data is not None:
+        raise InputError(f"task {str(path)!r} is a data file already: leave out --data {data}")
+    if not path.is_file():
+        raise InputError(f"task {str(path)!r}: no such file")
+    _check_options(options, OwnData.options, str(path))
+    return cast(Benchmark, OwnData(path, **options))
 
 
 def _split(spec: str) -> tuple[str, str]:

@@ -50,7 +50,7 @@ def test_a_prompt_of_ones_own_keeps_braces_of_the_problem() -> None:
 
 
 def test_a_prompt_without_a_place_for_the_problem_is_refused() -> None:
-    with pytest.raises(InputError, match="has no .problem. placeholder"):
+    with pytest.raises(InputError, match=r"has no .problem. placeholder"):
         load_benchmark("math500", prompt_template="Solve it.")
 
 
@@ -101,7 +101,7 @@ def test_two_rows_with_one_id_are_refused(tmp_path: Path, write_jsonl: Write) ->
 
 
 def test_data_without_rows_is_refused(tmp_path: Path, write_jsonl: Write) -> None:
-    with pytest.raises(InputError, match="holds no rows"):
+    with pytest.raises(InputError, match="task 'aime2025': the data holds no problems"):
         load_benchmark("aime2025", write_jsonl(tmp_path / "a.jsonl")).load()
 
 
