@@ -4,7 +4,7 @@ What differs between the sets is data (`Source`s, notes) and how a row is read; 
 numbering and finding the data are the same for all and stand here. Few-shot prompts are not offered.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class MathBenchmark:
-    """A set of questions with short answers. `read` turns a row into an `Item`; the rest is asked the same way everywhere."""
+    """A set of questions with short answers. `read` turns a row into an `Item` (None: not a problem of this set)."""
 
     options: ClassVar[tuple[str, ...]] = ("data", "split", "prompt_template", "max_new_tokens")
     variant_option: ClassVar[str] = "split"
@@ -40,7 +40,7 @@ class MathBenchmark:
     name: str
     description: str
     sources: Mapping[str, Source]
-    read: Callable[[Row], Item]
+    read: Callable[[Row], Item | None]
     size: int | None
     verifier: str = "math"
     verifier_options: Mapping[str, Any] = field(default_factory=dict)
@@ -73,22 +73,30 @@ class MathBenchmark:
 
     def load(self) -> tuple[Problem, ...]:
         """Return the problems in the order of the data. Raises InputError for missing data or a malformed row."""
-        rows = enumerate(self._location().rows())
-        return collect(self.name, ((row.where, self._problem(index, row)) for index, row in rows))
+        return collect(self.name, self._placed())
+
+    def keeps(self, item: Item) -> bool:
+        """Tell whether the options leave this problem in."""
+        return True
+
+    def _placed(self) -> Iterator[tuple[str, Problem]]:
+        for index, row in enumerate(self._location().rows()):
+            item = self.read(row)
+            if item is not None and self.keeps(item):
+                yield row.where, self._problem(index, row, item)
 
     def _location(self) -> LocalFile | HubRows:
         return locate(self.sources[self.split], self.data)
 
-    def _problem(self, index: int, row: Row) -> Problem:
-        question, answer, metadata = self.read(row)
+    def _problem(self, index: int, row: Row, item: Item) -> Problem:
         own = row.first(*IDS)
         return Problem(
             id=f"{self.name}/{index if own is None else own}",
             task=self.name,
             # Not str.format: prompts and problems are full of braces.
-            prompt=(Message("user", self.prompt_template.replace("{problem}", question)),),
-            reference=answer,
-            metadata=metadata,
+            prompt=(Message("user", self.prompt_template.replace("{problem}", item.question)),),
+            reference=item.answer,
+            metadata=item.metadata,
         )
 
 

@@ -38,6 +38,8 @@ class Source:
     embedded: str = ""
     sha256: str = ""
     """Content hash of the embedded snapshot, checked whenever it is read."""
+    origin: str = ""
+    """Where a person finds the file, when no hub dataset can be named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +75,19 @@ class HubRows:
             for number, values in enumerate(self._download(config), 1):
                 yield Row(f"{self.revision}{f' {config}' if config else ''} {self.hub.split}, row {number}", dict(values))
 
+    @property
+    def _what(self) -> str:
+        return f"download {self.hub.path} ({self.hub.split}, revision {self.hub.revision[:12]})"
+
     def _download(self, config: str | None) -> Iterator[dict[str, object]]:
         if _unreachable():
-            raise InputError(_missing(self.stem, self.hub, "the hub cannot be reached"))
+            raise InputError(_missing(self.stem, self._what, "the hub cannot be reached"))
         import datasets
 
         try:
             loaded = datasets.load_dataset(self.hub.path, config, split=self.hub.split, revision=self.hub.revision)
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            raise InputError(_missing(self.stem, self.hub, str(error).splitlines()[0])) from None
+            raise InputError(_missing(self.stem, self._what, str(error).splitlines()[0])) from None
         yield from loaded
 
 
@@ -100,7 +106,7 @@ def locate(source: Source, data: Path | None = None) -> LocalFile | HubRows:
         return LocalFile(path)
     if source.hub is not None:
         return HubRows(source.hub, source.stem)
-    raise InputError(_missing(source.stem, None, "it is on no hub"))
+    raise InputError(_missing(source.stem, f"obtain {source.origin or 'the file'}", "unmask cannot download it"))
 
 
 def find(folder: Path, stem: str) -> Path | None:
@@ -119,8 +125,7 @@ def _given(source: Source, data: Path) -> Path:
     return path
 
 
-def _missing(stem: str, hub: Hub | None, why: str) -> str:
-    what = f"download {hub.path} ({hub.split}, revision {hub.revision[:12]})" if hub else "obtain the file"
+def _missing(stem: str, what: str, why: str) -> str:
     return f"no data for {stem} here and {why}: {what} and give it with --data PATH, or put it at {data_folder() / stem}.jsonl"
 
 

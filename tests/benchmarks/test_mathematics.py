@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from unmask.benchmarks import load_benchmark
+from unmask.benchmarks.math import last_boxed
 from unmask.rewards.errors import InputError
 
 Write = Callable[..., Path]
@@ -145,3 +146,50 @@ def test_the_dllm_rl_copies_are_read_and_agree_with_the_official_data(task: str,
     assert len(copy) == size
     assert all(official.get(problem.prompt, problem.reference) == problem.reference for problem in copy)
     assert sum(problem.prompt in official for problem in copy) > size * 0.9
+
+
+@pytest.mark.parametrize(("task", "size"), [("math", 5000), ("math@train", 7498), ("math_train", 8521), ("gsm8k@train", 7473)])
+def test_training_sets_are_read_from_the_data_folder(task: str, size: int, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNMASK_DATA", str(shared))
+    benchmark = load_benchmark(task)
+    problems = benchmark.load()
+    assert len(problems) == size
+    assert benchmark.size in (None, size)
+    assert all(problem.reference for problem in problems)
+
+
+def test_levels_keep_what_tracerl_trains_on(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNMASK_DATA", str(shared))
+    problems = load_benchmark("math@train", levels=[3, 4, 5]).load()
+    assert {problem.metadata["level"] for problem in problems} == {3, 4, 5}
+    assert {problem.metadata["level"] for problem in load_benchmark("math_train").load()} == {3, 4, 5}
+
+
+@pytest.mark.parametrize("levels", [[0], [6], "3-5", 3])
+def test_levels_that_do_not_exist_are_refused(levels: object) -> None:
+    with pytest.raises(InputError, match="levels: expected a list of numbers from 1 to 5"):
+        load_benchmark("math", levels=levels)
+
+
+@pytest.mark.parametrize(
+    ("solution", "answer"),
+    [
+        (r"so \boxed{1} or rather $\boxed{\frac{1}{2}}$.", r"\frac{1}{2}"),
+        (r"thus \boxed{\{1,\sqrt{2}\}}", r"\{1,\sqrt{2}\}"),
+        (r"hence $\boxed 3$ apples", "3"),
+        (r"and \fbox{7}", "7"),
+        ("no box", ""),
+        (r"never closed \boxed{1", ""),
+    ],
+)
+def test_the_answer_of_a_worked_solution_is_its_last_box(solution: str, answer: str) -> None:
+    assert last_boxed(solution) == answer
+
+
+def test_hub_rows_of_math_carry_the_answer_inside_the_solution(tmp_path: Path, write_jsonl: Write) -> None:
+    row = {"problem": "1+1?", "level": "Level 2", "type": "Algebra", "solution": r"It is $\boxed{2}$."}
+    unknown = {"problem": "?", "level": "Level ?", "type": "Geometry", "solution": r"\boxed{24}"}
+    unanswered = {"problem": "?", "level": "Level 5", "type": "Algebra", "solution": r"(A)"}
+    problems = load_benchmark("math", write_jsonl(tmp_path / "m.jsonl", row, unknown, unanswered)).load()
+    assert [problem.reference for problem in problems] == ["2", "24"]
+    assert [problem.metadata for problem in problems] == [{"subject": "Algebra", "level": 2}, {"subject": "Geometry"}]
