@@ -1,0 +1,80 @@
+"""What a benchmark is: a name, problems, and the verifier that judges them.
+
+Only `name`, `verifier` and `load` have to be given; whoever inherits from `Benchmark` gets the rest as defaults. A benchmark
+holds no results and runs nothing: the harness asks the problems, the verifier judges the answers.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from ..rewards.errors import InputError
+from ..rewards.records import Problem
+from ..rewards.verifier import Verifier
+
+# Zero-shot protocol of the SDAR and TraDo evaluations (dLLM-RL, OpenCompass "gsm8k 0-shot v2"): one user turn, no system turn.
+BOXED_PROMPT = "{problem}\nPlease reason step by step, and put your final answer within \\boxed{}."
+BOXED_PROMPT_SOURCE = "SDAR/TraDo zero-shot boxed prompt (Gen-Verse/dLLM-RL @ 10b4fd1c; OpenCompass gsm8k 0-shot v2)"
+
+
+class Benchmark(Protocol):
+    """A task: problems, and how their answers are judged."""
+
+    name: str
+    """Short name, with the variant if it is not the default one: "gsm8k", "gsm8k@train"."""
+
+    verifier: Verifier | str
+    """A verifier, or what `load_verifier` understands: "math", "package.module:attribute", "file.py:attribute"."""
+
+    verifier_options: Mapping[str, Any] = {}
+    """Options for a verifier given by name."""
+
+    description: str = ""
+    """One line for `unmask list tasks`."""
+
+    revision: str = ""
+    """Which data: "sha256:<content hash>" for a file, "<hub id>@<commit>" for a hub dataset. Part of a run's identity."""
+
+    size: int | None = None
+    """Number of problems of the unmodified default variant, when known without loading."""
+
+    metric: str = "mean"
+    """What the mean of c/k over problems is called in reports: "mean", or "avg@k" where one sample says little."""
+
+    samples: int = 1
+    """Suggested samples per problem."""
+
+    max_new_tokens: int = 2048
+    """Suggested length limit of an answer."""
+
+    prompt_template: str = ""
+    """How a problem is asked, with a `{problem}` placeholder; empty when the rows carry complete prompts."""
+
+    prompt_source: str = ""
+    """Whose protocol the prompt is."""
+
+    notes: tuple[str, ...] = ()
+    """What a reader of the score should know: label errors, contamination."""
+
+    def load(self) -> Sequence[Problem]:
+        """Return all problems, in the order of the data. Raises InputError when data is missing or malformed."""
+
+
+def verifier_of(benchmark: Benchmark) -> Verifier:
+    """Return the benchmark's verifier, resolving a verifier given by name. Raises InputError for an unknown name."""
+    if not isinstance(benchmark.verifier, str):
+        return benchmark.verifier
+    from ..rewards.plugins import load_verifier  # here, so that listing tasks does not load verifiers
+
+    return load_verifier(benchmark.verifier, **benchmark.verifier_options)
+
+
+def collect(task: str, placed: Iterable[tuple[str, Problem]]) -> tuple[Problem, ...]:
+    """Return the problems of (place in the data, problem) pairs. Raises InputError when there are none, or an id comes twice."""
+    problems: dict[str, Problem] = {}
+    for where, problem in placed:
+        if problem.id in problems:
+            raise InputError(f"{where}: problem id {problem.id!r} occurs twice")
+        problems[problem.id] = problem
+    if not problems:
+        raise InputError(f"task {task!r}: the data holds no problems")
+    return tuple(problems.values())
