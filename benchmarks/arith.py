@@ -2,18 +2,19 @@
 
 Problem `index` of a split is a pure function of (split, level, index), so no file holds the task. Train and test are
 disjoint: a problem belongs to the split that the hash of its text picks, and a generator rejects what is not its own. Levels 1
-to 4 have as many operations; the numbers grow with the level. `solve` writes the worked answer that the embedded model learnt from.
+to 4 have as many operations; the numbers grow with the level. `solve` writes the worked answer that the model `demo` learnt from.
 """
 
 import hashlib
 import random
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal, get_args
+
+from ..rewards.errors import InputError, nearest
+from ..rewards.records import Message, Problem
+from .base import BOXED_PROMPT, BOXED_PROMPT_SOURCE
 
 Split = Literal["train", "test"]
-
-PROMPT = "{problem}\nPlease reason step by step, and put your final answer within \\boxed{{}}."
-"""The zero-shot prompt of SDAR and TraDo, as for the other mathematics benchmarks."""
 
 LEVELS = (1, 2, 3, 4)
 TEST_SHARE = 10
@@ -104,3 +105,59 @@ def _operation(rng: random.Random, value: int, largest: int) -> tuple[str, int]:
     options += [("*", n) for n in (2, 3, 4) if value * n <= largest][:2]
     options += [("/", n) for n in (2, 3, 4, 5) if value % n == 0 and value > n][:1]
     return rng.choice(options)
+
+
+@dataclass(frozen=True)
+class Arith:
+    """The benchmark: problems of the chosen levels in turn, `size` in all."""
+
+    options: ClassVar[tuple[str, ...]] = ("split", "levels", "size", "max_new_tokens")
+    variant_option: ClassVar[str] = "split"
+
+    split: Split = "test"
+    levels: tuple[int, ...] = LEVELS
+    size: int = 1000
+    max_new_tokens: int = 128
+    description: str = "Generated arithmetic word problems, four levels (embedded; what the model demo was made for)"
+    verifier: str = "math"
+    verifier_options: ClassVar[dict[str, Any]] = {}
+    metric: str = "mean"
+    samples: int = 1
+    prompt_template: str = BOXED_PROMPT
+    prompt_source: str = BOXED_PROMPT_SOURCE
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.split not in get_args(Split):
+            raise InputError(
+                f"task 'arith' has no split {self.split!r}{nearest(self.split, get_args(Split))}; splits: train, test"
+            )
+        if not self.levels or any(level not in LEVELS for level in self.levels):
+            raise InputError(f"task 'arith': levels {list(self.levels)} are not among {list(LEVELS)}")
+        if self.size < 1:
+            raise InputError(f"task 'arith': size {self.size} must be at least 1")
+
+    @property
+    def name(self) -> str:
+        return "arith" if self.split == "test" else f"arith@{self.split}"
+
+    @property
+    def revision(self) -> str:
+        return f"generated:1 levels {','.join(map(str, self.levels))}"
+
+    def load(self) -> tuple[Problem, ...]:
+        """Return the problems, level by level in turn."""
+        return tuple(self._problem(*divmod(number, len(self.levels))) for number in range(self.size))
+
+    def _problem(self, index: int, place: int) -> Problem:
+        word = generate(self.split, self.levels[place], index)
+        return Problem(
+            id=f"{self.name}/{word.level}-{index}",
+            task=self.name,
+            prompt=(Message("user", self.prompt_template.replace("{problem}", word.text)),),
+            reference=str(word.answer),
+            metadata={"level": word.level},
+        )
+
+
+ARITH = Arith()

@@ -11,7 +11,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -19,7 +19,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from torch.nn import functional
 from transformers import Qwen3Config, Qwen3ForCausalLM
-from unmask.benchmarks.arith import LEVELS, PROMPT, generate, solve
+from unmask.benchmarks.arith import LEVELS, generate, solve
+from unmask.benchmarks.base import BOXED_PROMPT
 from unmask.harness.models.attention import clean_and_noisy
 
 BLOCK = 4
@@ -65,9 +66,13 @@ def train_tokenizer() -> Tokenizer:
         vocab_size=448, special_tokens=list(SPECIAL), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     words = [generate("train", level, index) for index in range(2000) for level in LEVELS]
-    texts = (text for word in words for text in (f"user\n{PROMPT.format(problem=word.text)}", f"assistant\n{solve(word)}"))
+    texts = (text for word in words for text in (f"user\n{question(word.text)}", f"assistant\n{solve(word)}"))
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
+
+
+def question(text: str) -> str:
+    return BOXED_PROMPT.replace("{problem}", text)
 
 
 def config_of(tokenizer: Tokenizer) -> Qwen3Config:
@@ -83,21 +88,26 @@ def config_of(tokenizer: Tokenizer) -> Qwen3Config:
     )
 
 
+def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
+    vocabulary = tokenizer.get_vocab()
+    return {token: vocabulary[token] for token in SPECIAL}
+
+
 def encode(tokenizer: Tokenizer, level: int, index: int) -> tuple[list[int], list[int]]:
     """Token ids of one training example: chat prompt and response, the response filled to a whole block."""
     word = generate("train", level, index)
-    prompt = f"<|im_start|>user\n{PROMPT.format(problem=word.text)}<|im_end|>\n<|im_start|>assistant\n"
+    prompt = f"<|im_start|>user\n{question(word.text)}<|im_end|>\n<|im_start|>assistant\n"
     prompt_ids = tokenizer.encode(prompt).ids
     response_ids = tokenizer.encode(f"{solve(word)}<|im_end|>").ids
     fill = -(len(prompt_ids) + len(response_ids)) % BLOCK
-    return prompt_ids, response_ids + [tokenizer.token_to_id("<|endoftext|>")] * fill
+    return prompt_ids, response_ids + [special_ids(tokenizer)["<|endoftext|>"]] * fill
 
 
 def batches(tokenizer: Tokenizer, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Endless batches of (input ids, positions, copies, labels), each (size, N); labels are -100 where there is no loss."""
     rng = random.Random(seed)
     index = 0
-    mask_id = tokenizer.token_to_id("<|MASK|>")
+    mask_id = special_ids(tokenizer)["<|MASK|>"]
     while True:
         rows = []
         for _ in range(size):
@@ -136,7 +146,7 @@ def train(model: Qwen3ForCausalLM, tokenizer: Tokenizer, steps: int, size: int, 
         chosen = labels != -100
         loss = functional.cross_entropy(model.lm_head(hidden[chosen]), labels[chosen])
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if step % 100 == 0 or step == steps:
@@ -148,7 +158,7 @@ def save(model: Qwen3ForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
     tokenizer.save(str(out / "tokenizer.json"))
-    ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}
+    ids = special_ids(tokenizer)
     config = json.loads((out / "config.json").read_text())
     config |= {"architectures": ["SDARForCausalLM"], "model_type": "sdar", "block_size": BLOCK, "mask_token_id": ids["<|MASK|>"]}
     write(out / "config.json", config)
@@ -156,8 +166,10 @@ def save(model: Qwen3ForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
         out / "generation_config.json",
         {"eos_token_id": [ids["<|im_end|>"], ids["<|endoftext|>"]], "pad_token_id": ids["<|endoftext|>"]},
     )
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
-    settings |= {
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
         "mask_token": "<|MASK|>",
         "clean_up_tokenization_spaces": False,
         "model_max_length": 2048,
@@ -166,7 +178,7 @@ def save(model: Qwen3ForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
     write(out / "tokenizer_config.json", settings)
 
 
-def write(path: Path, data: dict[str, object]) -> None:
+def write(path: Path, data: Mapping[str, object]) -> None:
     path.write_text(json.dumps(data, indent=1) + "\n")
 
 

@@ -103,7 +103,8 @@ class Rollout:
     `step_map` counts denoising steps over the whole response, from 0. `logprobs` are natural-log probabilities under the model's
     raw distribution (temperature 1, no filter) in the context in which the token was fixed. `block_offset` is the prompt
     length modulo the block size: that many prompt tokens share the first decoded block. `events` lists changes to tokens that
-    were already fixed; `step_map` then tells when each was fixed first. `seconds` is the wall time from admission to the end, other requests of the batch included.
+    were already fixed; `step_map` then tells when each was fixed first. `seconds` is the wall time from admission to the end,
+    other requests of the batch included.
     """
 
     schema: ClassVar[int] = 1

@@ -7,7 +7,7 @@ takes its row. A request's tokens depend on its prompt, seed and settings only.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,18 +35,27 @@ class Decoded:
     detail: str = ""
 
 
-class BlockDecoder:
-    """Decodes requests in completion order. `banned` (V,) marks the tokens that are never drawn."""
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """Special tokens: the mask, those that end a response, and those that are never drawn (`banned`, (V,) bool).
 
-    def __init__(
-        self, denoiser: BlockDenoiser, banned: Tensor, stop_ids: tuple[int, ...], decode: DecodeConfig, **limits: int
-    ) -> None:
+    `text` decodes response tokens, for stop strings.
+    """
+
+    mask_id: int
+    stop_ids: frozenset[int]
+    banned: Tensor
+    text: Callable[[list[int]], str]
+
+
+class BlockDecoder:
+    """Decodes requests in completion order, up to `rows` at a time, none beyond `context` positions."""
+
+    def __init__(self, denoiser: BlockDenoiser, tokens: TokenRules, decode: DecodeConfig, *, rows: int, context: int) -> None:
         block_size = denoiser.block_size
-        self._denoiser, self._banned, self._decode = denoiser, banned, decode
-        self._stop_ids = frozenset(stop_ids)
-        self._context = limits["context"]
+        self._denoiser, self._tokens, self._decode, self._context = denoiser, tokens, decode, context
         self._schedule = torch.tensor(schedule(block_size, decode.steps_per_block or block_size))
-        self._rows = Rows(limits["rows"], block_size, limits["mask_id"])
+        self._rows = Rows(rows, block_size, tokens.mask_id)
 
     def run(self, requests: Iterable[Request]) -> Iterator[Decoded]:
         """Yield each request's result when it is done."""
@@ -86,7 +95,7 @@ class BlockDecoder:
         rows, n = self._rows, self._rows.count
         is_open = rows.masked[:n].any(dim=-1)
         open_rows, full_rows = is_open.nonzero().squeeze(-1), (~is_open).nonzero().squeeze(-1)
-        device = self._banned.device
+        device = self._tokens.banned.device
         logits = self._denoiser.run(rows.start[:n].to(device), rows.token[:n].to(device), open_rows.to(device))
         if len(open_rows):
             self._denoise(open_rows, logits)
@@ -106,7 +115,7 @@ class BlockDecoder:
         if self._decode.temperature > 0:
             drawn = np.stack([rows.sequences[row].random.random(size) for row in open_rows.tolist()])
             uniform = torch.from_numpy(drawn).to(logits.device)
-        candidates = choose(logits, self._banned, uniform, self._decode)
+        candidates = choose(logits, self._tokens.banned, uniform, self._decode)
         token, logprob, confidence = (tensor.cpu() for tensor in candidates)
         count = self._schedule[rows.step[open_rows].clamp(max=len(self._schedule) - 1)].clamp(min=1)
         chosen = select(confidence, rows.masked[open_rows], count, self._decode)
@@ -125,13 +134,24 @@ class BlockDecoder:
         return decoded
 
     def _ended(self, sequence: Sequence, position: int) -> Decoded | None:
-        """The result, if a stop token occurred or the sequence is as long as it may be; else None."""
-        most = self._decode.max_new_tokens
-        length = next((i + 1 for i, token in enumerate(sequence.tokens[:most]) if token in self._stop_ids), None)
+        """The result, if a stop occurred or the sequence is as long as it may be; else None."""
+        length = self._stop_length(sequence.tokens[: self._decode.max_new_tokens])
         if length is None and position < sequence.total:
             return None
         prefill = int(len(sequence.request.prompt_ids) >= self._denoiser.block_size)
         passes = ForwardPasses(prefill, sequence.denoise, sequence.cache)
         finish: Finish = "length" if length is None else "stop"
-        seconds = time.monotonic() - sequence.started
-        return Decoded(sequence.request, sequence, length or min(len(sequence.tokens), most), finish, passes, seconds)
+        longest = min(len(sequence.tokens), self._decode.max_new_tokens)
+        return Decoded(sequence.request, sequence, length or longest, finish, passes, time.monotonic() - sequence.started)
+
+    def _stop_length(self, tokens: list[int]) -> int | None:
+        """How many tokens a response has up to its stop token or the end of its stop string; None while there is no stop."""
+        by_token = next((i + 1 for i, token in enumerate(tokens) if token in self._tokens.stop_ids), None)
+        seen = tokens[:by_token]
+        if self._decode.stop and _holds(self._tokens.text(seen), self._decode.stop):
+            return next(n for n in range(1, len(seen) + 1) if _holds(self._tokens.text(seen[:n]), self._decode.stop))
+        return by_token
+
+
+def _holds(text: str, stops: tuple[str, ...]) -> bool:
+    return any(stop in text for stop in stops)

@@ -38,7 +38,8 @@ class BlockDenoiser:
 
     @cached_property
     def _device(self) -> torch.device:
-        return next(self.network.parameters()).device
+        device: torch.device = next(self.network.parameters()).device
+        return device
 
     @torch.inference_mode()
     def prefill(self, row: int, ids: list[int]) -> None:
@@ -87,10 +88,11 @@ class BlockDenoiser:
         flat = hidden.reshape(-1, hidden.shape[-1])
         missing = max(self._floor * self.block_size - len(flat), 0)
         logits = self.network.lm_head(torch.cat([flat, flat.new_zeros(missing, flat.shape[-1])]))[: len(flat)]
-        return logits.reshape(*hidden.shape[:-1], vocabulary).float()
+        out: Tensor = logits.reshape(*hidden.shape[:-1], vocabulary).float()
+        return out
 
 
-class _RowCache(Cache):
+class _RowCache(Cache):  # type: ignore[misc]
     """Keys and values of all rows, (rows, kv heads, capacity, head dim) per layer, written at each row's own positions."""
 
     def __init__(self, network: Any, rows: int) -> None:

@@ -40,15 +40,19 @@ class Model:
 
     def generate(self, requests: Iterable[Request], decode: DecodeConfig, *, max_batch: int = 32) -> Iterator[Rollout]:
         """Yield one rollout per request, in completion order. `max_batch` bounds the sequences that share a forward pass."""
-        from ..decoding.block import BlockDecoder
+        from ..decoding.block import BlockDecoder, TokenRules
         from .denoiser import BlockDenoiser
 
         decode = self.resolve(decode)
         denoiser = BlockDenoiser(self.network, _whole(decode.block_size), max_batch)
-        limits = {"rows": max_batch, "context": self.context, "mask_id": self.checkpoint.mask_id}
-        decoder = BlockDecoder(denoiser, self._banned(), self.checkpoint.stop_ids, decode, **limits)
+        tokens = TokenRules(self.checkpoint.mask_id, frozenset(self.checkpoint.stop_ids), self._banned(), self._text)
+        decoder = BlockDecoder(denoiser, tokens, decode, rows=max_batch, context=self.context)
         for decoded in decoder.run(requests):
             yield self._rollout(decoded, decode)
+
+    def _text(self, ids: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
 
     def _banned(self) -> Any:
         """Tokens that are never drawn: the mask, and embedding rows that no token of the tokenizer uses."""
@@ -62,7 +66,9 @@ class Model:
 
     def _rollout(self, decoded: Any, decode: DecodeConfig) -> Rollout:
         request, sequence = decoded.request, decoded.sequence
-        shown = sequence.tokens[: decoded.length - (decoded.finish == "stop")]
+        kept = sequence.tokens[: decoded.length]
+        if kept and kept[-1] in self.checkpoint.stop_ids:
+            kept = kept[:-1]
         return Rollout(
             problem_id=request.problem_id,
             sample=request.sample,
@@ -78,7 +84,7 @@ class Model:
             forward_passes=decoded.passes,
             cache=decode.cache,
             finish=decoded.finish,
-            text=self.tokenizer.decode(shown, skip_special_tokens=True, clean_up_tokenization_spaces=False),
+            text=_before(self._text(kept), decode.stop),
             decode=decode,
             model=self.info,
             seconds=round(decoded.seconds, 6),
@@ -123,6 +129,11 @@ def resolve(decode: DecodeConfig, checkpoint: Checkpoint) -> DecodeConfig:
     if steps > size:
         raise InputError(f"decode.steps_per_block={steps}: a block of {size} tokens has at most {size} steps")
     return dataclasses.replace(decode, block_size=size, steps_per_block=steps)
+
+
+def _before(text: str, stops: tuple[str, ...]) -> str:
+    """The text before the first stop string."""
+    return text[: min((text.index(stop) for stop in stops if stop in text), default=len(text))]
 
 
 def _device(device: str) -> str:
