@@ -4,8 +4,8 @@ Plain frozen data, reading and writing in `rewards.serde`. A rollout is token-ex
 trainer can rebuild the context of every decision from `prompt_ids`, `token_ids`, `step_map`, `block_size` and `block_offset`.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from ..rewards.errors import InputError
 from ..rewards.records import Verdict
@@ -19,14 +19,15 @@ Confidence = Literal["raw", "processed"]
 class DecodeConfig:
     """How to decode. Every field is part of a run's identity.
 
-    `block_size` and `steps_per_block` default to the model's block size. `static` fixes block_size // steps_per_block tokens a
-    step (the remainder in the first steps), the most confident first; `dynamic` fixes every token whose confidence exceeds
-    `threshold`, and at least as many as `static` would; `sequential` goes left to right. Temperature 0 takes the argmax. top_k 0
-    and top_p 1 filter nothing. `confidence` says what is ranked: the probability of the token under the `raw` softmax, or
-    under the distribution after temperature and filters (`processed`, as SDAR's and Dream's own code does). `overshoot` says what
-    a step does whose scheduled count exceeds the masks left: fix them (`clamp`), or let the top-k reach fixed tokens and
-    `overwrite` them, prompt tokens among them, as SDAR's own code does; that is there to reproduce its outputs, and the
-    rollout's `events` tell what was overwritten. `stop` holds strings that end a response besides the model's stop tokens.
+    `block_size` and `steps_per_block` default to the model's block size, `max_new_tokens` to what the task suggests. `static`
+    fixes block_size // steps_per_block tokens a step (the remainder in the first steps), the most confident first; `dynamic`
+    fixes every token whose confidence exceeds `threshold`, and at least as many as `static` would; `sequential` goes left to
+    right. Temperature 0 takes the argmax. top_k 0 and top_p 1 filter nothing. `confidence` says what is ranked: the probability
+    of the token under the `raw` softmax, or under the distribution after temperature and filters (`processed`, as SDAR's and
+    Dream's own code does). `overshoot` says what a step does whose scheduled count exceeds the masks left: fix them (`clamp`),
+    or let the top-k reach fixed tokens and `overwrite` them, prompt tokens among them, as SDAR's own code does; that is there
+    to reproduce its outputs, and the rollout's `events` tell what was overwritten. `stop` holds strings that end a response
+    besides the model's stop tokens.
     """
 
     algorithm: Literal["block"] = "block"
@@ -39,7 +40,7 @@ class DecodeConfig:
     top_p: float = 1.0
     confidence: Confidence = "raw"
     overshoot: Literal["clamp", "overwrite"] = "clamp"
-    max_new_tokens: int = 1024
+    max_new_tokens: int | None = None
     cache: Literal["exact"] = "exact"
     stop: tuple[str, ...] = ()
 
@@ -50,7 +51,7 @@ class DecodeConfig:
         _require(self.temperature >= 0, "temperature", self.temperature, "0 (argmax) or more")
         _require(self.top_k >= 0, "top_k", self.top_k, "0 (off) or more")
         _require(0 < self.top_p <= 1, "top_p", self.top_p, "above 0 and at most 1 (off)")
-        _require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, "at least 1")
+        _require(self.max_new_tokens is None or self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, "at least 1")
         _require(all(self.stop), "stop", self.stop, "strings that are not empty")
 
 
@@ -157,4 +158,3 @@ class Request:
     sample: int
     prompt_ids: tuple[int, ...]
     seed: int
-    tag: Any = field(default=None, compare=False)

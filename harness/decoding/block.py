@@ -54,6 +54,7 @@ class BlockDecoder:
     def __init__(self, denoiser: BlockDenoiser, tokens: TokenRules, decode: DecodeConfig, *, rows: int, context: int) -> None:
         block_size = denoiser.block_size
         self._denoiser, self._tokens, self._decode, self._context = denoiser, tokens, decode, context
+        self._longest = decode.max_new_tokens or context
         self._schedule = torch.tensor(schedule(block_size, decode.steps_per_block or block_size))
         self._rows = Rows(rows, block_size, tokens.mask_id)
 
@@ -75,7 +76,7 @@ class BlockDecoder:
     def _admit(self, request: Request) -> Decoded | None:
         size = self._denoiser.block_size
         prompt = len(request.prompt_ids)
-        total = min(-(-(prompt + self._decode.max_new_tokens) // size), self._context // size) * size
+        total = min(-(-(prompt + self._longest) // size), self._context // size) * size
         sequence = Sequence(request, total, np.random.Generator(np.random.Philox(request.seed)))
         if total <= prompt:
             detail = f"the prompt has {prompt} tokens; the model's context is {self._context}"
@@ -135,13 +136,13 @@ class BlockDecoder:
 
     def _ended(self, sequence: Sequence, position: int) -> Decoded | None:
         """The result, if a stop occurred or the sequence is as long as it may be; else None."""
-        length = self._stop_length(sequence.tokens[: self._decode.max_new_tokens])
+        length = self._stop_length(sequence.tokens[: self._longest])
         if length is None and position < sequence.total:
             return None
         prefill = int(len(sequence.request.prompt_ids) >= self._denoiser.block_size)
         passes = ForwardPasses(prefill, sequence.denoise, sequence.cache)
         finish: Finish = "length" if length is None else "stop"
-        longest = min(len(sequence.tokens), self._decode.max_new_tokens)
+        longest = min(len(sequence.tokens), self._longest)
         return Decoded(sequence.request, sequence, length or longest, finish, passes, time.monotonic() - sequence.started)
 
     def _stop_length(self, tokens: list[int]) -> int | None:

@@ -90,8 +90,8 @@ class Rows:
         skip = max(len(sequence.request.prompt_ids) - int(self.start[row]), 0)
         sequence.tokens += self.token[row, skip:].tolist()
         sequence.step_map += self.fixed_at[row, skip:].tolist()
-        sequence.logprobs += self.logprob[row, skip:].tolist()
-        sequence.confidences += self.confidence[row, skip:].tolist()
+        sequence.logprobs += rounded(self.logprob[row, skip:])
+        sequence.confidences += rounded(self.confidence[row, skip:])
         sequence.cache += 1
         return sequence
 
@@ -103,3 +103,8 @@ class Rows:
         self.sequences[row] = self.sequences[last]
         self.sequences.pop()
         return last
+
+
+def rounded(values: Tensor) -> list[float]:
+    """Six decimals: float32 holds no more for a log-probability, and records stay small."""
+    return [round(value, 6) for value in values.tolist()]

@@ -68,6 +68,7 @@ class BlockDenoiser:
         hidden = self._forward(tokens, positions, mask)
         return self._head(hidden[:n][wanted])
 
+    @torch.inference_mode()
     def move(self, source: int, target: int) -> None:
         """Give `target` the cache of `source`: how a freed row is filled, and how samples share one prompt."""
         self._cache.move(source, target)

@@ -14,6 +14,9 @@ from .checkpoint import Checkpoint, fingerprint, load_network, open_checkpoint
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
+MAX_NEW_TOKENS = 1024
+"""The length limit where neither the caller nor the task gives one."""
+
 
 class Model:
     """A checkpoint with its weights in memory."""
@@ -128,7 +131,8 @@ def resolve(decode: DecodeConfig, checkpoint: Checkpoint) -> DecodeConfig:
     steps = decode.steps_per_block or size
     if steps > size:
         raise InputError(f"decode.steps_per_block={steps}: a block of {size} tokens has at most {size} steps")
-    return dataclasses.replace(decode, block_size=size, steps_per_block=steps)
+    longest = decode.max_new_tokens or MAX_NEW_TOKENS
+    return dataclasses.replace(decode, block_size=size, steps_per_block=steps, max_new_tokens=longest)
 
 
 def _before(text: str, stops: tuple[str, ...]) -> str:
