@@ -1,0 +1,237 @@
+r"""Finding the final answer in what a model wrote.
+
+An extractor looks for one sign of a final answer; `extract` tries them in an order that the benchmark chooses:
+- `boxed`: the last balanced `\boxed{...}` or `\fbox{...}`;
+- `hash`: the rest of the line after the last `####` (GSM8K);
+- `phrase`: what follows the last "the answer is", "final answer:" and the like, up to the end of the sentence;
+- `whole`: the completion itself, when it is nothing but an answer;
+- `bold`: the last `**...**`; `dollar`: the last `$...$`, `\(...\)` or `\[...\]`;
+- `line`: the final line, or what its last "=" or "is" points to;
+- `number`: the last number anywhere (GSM8K's flexible rule; in no default order, because it also finds answers by accident).
+
+`<think>` blocks are removed first; a block that never closes leaves nothing. When several places match, the last one counts.
+Not covered: judging whether the answer is any good (`answers`), and choice letters (`choice`).
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+from .errors import InputError, nearest
+
+Extractor = Literal["boxed", "hash", "phrase", "whole", "bold", "dollar", "line", "number"]
+
+MATH_ORDER: tuple[Extractor, ...] = ("boxed", "hash", "phrase", "whole", "bold", "dollar", "line")
+GSM8K_ORDER: tuple[Extractor, ...] = ("boxed", "hash", "phrase", "whole", "bold", "dollar", "line", "number")
+
+
+class Extraction(NamedTuple):
+    """The answer found, and by which extractor."""
+
+    answer: str
+    how: Extractor
+
+
+def extract(text: str, order: tuple[Extractor, ...] = MATH_ORDER) -> Extraction | None:
+    """Return the final answer of `text` by the first extractor of `order` that finds one, or None."""
+    text = after_thinking(text)
+    for how in order:
+        if (found := EXTRACTORS[how](text)) is not None:
+            answer = trim(found)
+            return Extraction(answer, how) if answer else None
+    return None
+
+
+def check_order(order: tuple[str, ...]) -> None:
+    """Raise InputError when `order` names an extractor that does not exist."""
+    for how in order:
+        if how not in EXTRACTORS:
+            raise InputError(f"no extractor is called {how!r}{nearest(how, EXTRACTORS)}; known: {', '.join(EXTRACTORS)}")
+
+
+def after_thinking(text: str) -> str:
+    """Return `text` without its reasoning: closed blocks, an open block, and all before a lone closing tag."""
+    if "think" not in text:
+        return text
+    head, tag, tail = text.rpartition("</think>")
+    if tag and "<think>" not in tail:
+        return tail if "<think>" not in head or head.lstrip().startswith("<think>") else _without_blocks(text)
+    return _without_blocks(text)
+
+
+def _without_blocks(text: str) -> str:
+    return re.sub(r"<think>.*?(?:</think>|\Z)", "", text, flags=re.S)
+
+
+_BOX = re.compile(r"\\(?:boxed|fbox|framebox)(?![a-zA-Z])\s*")
+
+
+def boxes(text: str) -> list[str]:
+    """Return the contents of every balanced box, in the order in which the boxes open."""
+    found = []
+    for match in _BOX.finditer(text):
+        content = group(text, match.end())
+        if content is not None:
+            found.append(content)
+    return found
+
+
+def group(text: str, start: int) -> str | None:
+    r"""Return what stands between the brace at `start` and its partner (escaped braces do not count); None without one.
+
+    A bare token after the command (`\boxed 5`) counts up to the next white space or dollar sign.
+    """
+    if start >= len(text):
+        return None
+    if text[start] != "{":
+        bare = re.match(r"[^\s${}]+", text[start:])
+        return bare.group() if bare else None
+    depth, position = 0, start
+    while position < len(text):
+        character = text[position]
+        if character == "\\":
+            position += 2
+            continue
+        depth += (character == "{") - (character == "}")
+        if depth == 0:
+            return text[start + 1 : position]
+        position += 1
+    return None
+
+
+def _boxed(text: str) -> str | None:
+    for match in reversed(list(_BOX.finditer(text))):
+        if (content := group(text, match.end())) is not None:
+            return content
+    return None
+
+
+def _hash(text: str) -> str | None:
+    _, mark, tail = text.rpartition("####")
+    return tail.strip().split("\n")[0] if mark and tail.strip() else None
+
+
+_PHRASE = re.compile(
+    r"(?:\b(?:final|correct|right)\s+(?:answer|result|value)|\b(?:the\s+)?answer)\b"
+    r"(?:\s+(?:to|of|for)\b[^.:\n]{0,80}?)?\s*\**\s*(?:(?:is|are|equals|would\s+be|should\s+be|must\s+be)\b\s*(?::|\bthat\b)?|[:=])[\s*]*",
+    re.I,
+)
+_SENTENCE_END = re.compile(r"[.。!?](?=\s|\**\s*$|\**\n)|\n\s*\n|\n(?![\s\\&$}])")
+
+
+def _phrase(text: str) -> str | None:
+    matches = list(_PHRASE.finditer(text))
+    for match in reversed(matches):
+        rest = text[match.end() :]
+        if rest.strip():
+            return _first_answer(rest)
+    return None
+
+
+def _first_answer(rest: str) -> str:
+    """Return what a sentence that announces an answer goes on to name: delimited mathematics, or the words up to its end."""
+    for pattern in (*_MATH, _BOLD):
+        if match := pattern.match(rest):
+            return match.group(1)
+    end = _SENTENCE_END.search(rest)
+    return rest[: end.start()] if end else rest
+
+
+_BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+_MATH = (
+    re.compile(r"\$\$(.+?)\$\$", re.S),
+    re.compile(r"(?<![\\$])\$([^$]+?)(?<!\\)\$"),
+    re.compile(r"\\\((.+?)\\\)", re.S),
+    re.compile(r"\\\[(.+?)\\\]", re.S),
+)
+
+
+def _last(patterns: tuple[re.Pattern[str], ...], text: str) -> str | None:
+    found = [(match.start(), match.group(1)) for pattern in patterns for match in pattern.finditer(text)]
+    return max(found)[1] if found else None
+
+
+def _bold(text: str) -> str | None:
+    return _last((_BOLD,), text)
+
+
+def _dollar(text: str) -> str | None:
+    return _last(_MATH, text)
+
+
+_TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|textbf|mbox|begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+def _whole(text: str) -> str | None:
+    """Nothing but an answer: one line or one formula, and hardly a word outside the mathematics."""
+    text = text.strip()
+    lines = [line for line in text.split("\n") if line.strip()]
+    if not text or (len(lines) > 1 and "\\begin" not in text):
+        return None
+    words = _WORD.findall(_TEXT_COMMAND.sub(" ", text))
+    return text if len(words) <= 3 else None
+
+
+def _line(text: str) -> str | None:
+    lines = [line for line in text.strip().split("\n") if line.strip()]
+    if not lines:
+        return None
+    last = trim(lines[-1])
+    if _whole(last) is not None:
+        return last
+    pointed = re.split(r"\bis\b|\bare\b|=|:", last)[-1]
+    if pointed != last and _whole(trim(pointed)) is not None:
+        return pointed
+    numbers = _numbers(last)
+    return numbers[0] if len(numbers) == 1 else None
+
+
+_NUMBER = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?|(?<![\w.])-?\.\d+")
+
+
+def _numbers(text: str) -> list[str]:
+    return _NUMBER.findall(text)
+
+
+def _number(text: str) -> str | None:
+    numbers = _numbers(text)
+    return numbers[-1] if numbers else None
+
+
+EXTRACTORS: dict[str, Callable[[str], str | None]] = {
+    "boxed": _boxed,
+    "hash": _hash,
+    "phrase": _phrase,
+    "whole": _whole,
+    "bold": _bold,
+    "dollar": _dollar,
+    "line": _line,
+    "number": _number,
+}
+
+_PAIRS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
+
+
+def trim(answer: str) -> str:
+    """Strip what surrounds an answer and is no part of it: white space, delimiters, markdown, a final full stop."""
+    previous = None
+    while previous != answer:
+        previous = answer
+        answer = answer.strip().rstrip(".,;:。\\").strip()
+        for stripped in _undelimited(answer):
+            answer = stripped
+    return answer
+
+
+def _undelimited(answer: str) -> Iterator[str]:
+    for opening, closing in _PAIRS:
+        inner = answer[len(opening) : -len(closing)]
+        if (
+            answer.startswith(opening)
+            and answer.endswith(closing)
+            and len(answer) > len(opening + closing)
+            and opening not in inner
+        ):
+            yield inner
+            return
