@@ -7,7 +7,6 @@ protocol of lm-evaluation-harness is not offered here.
 import re
 
 from ..rewards.errors import InputError
-from ..rewards.extract import GSM8K_ORDER
 from .mathematics import ANSWER, QUESTION, Item, MathBenchmark
 from .rows import Row
 from .sources import Hub, Source
@@ -41,7 +40,7 @@ GSM8K = MathBenchmark(
         "train": Source(stem="gsm8k/gsm8k_train", hub=Hub("openai/gsm8k", _REVISION, "train", ("main",))),
     },
     read=read,
-    verifier_options={"order": GSM8K_ORDER},
+    verifier_options={"order": ("boxed", "hash", "phrase", "number")},  # the answer is always a number: take the last one
     notes=(
         "GSM8K-Platinum (madrylab/gsm8k-platinum) drops 110 of the 1,319 test questions as ambiguous and corrects others: "
         "differences below 2 points say little.",
