@@ -26,6 +26,7 @@ BENCHMARKS: Mapping[str, str] = MappingProxyType(
         "aime2026": "unmask.benchmarks.aime:AIME2026",
         "arith": "unmask.benchmarks.arith:ARITH",
         "gsm8k": "unmask.benchmarks.gsm8k:GSM8K",
+        "livebench": "unmask.benchmarks.livebench.task:LIVEBENCH",
         "livecodebench": "unmask.benchmarks.livecodebench:LIVECODEBENCH",
         "math": "unmask.benchmarks.math:MATH",
         "math_train": "unmask.benchmarks.math:MATH_TRAIN",
