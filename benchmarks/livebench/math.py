@@ -12,6 +12,7 @@ from ...rewards.records import Completion, Problem
 from .text import Question, Score, bare, boxed, last_line, solutions
 
 _OPTION = re.compile(r"\\textbf{\(([A-E])\)\s?}(.*?)(?:\\qquad|\$)")
+COMPARE = MathVerifier(order=("boxed",))
 _WINDOW = 50  # upstream looks for an AIME answer in the last 50 characters
 
 
@@ -156,7 +157,7 @@ def amps_hard(question: Question, answer: str) -> Score:
     if found is None:
         return Score(0.0, None)
     problem = Problem(id="", task="", prompt=(), reference=question.gold)
-    verdict = MathVerifier(order=("boxed",))(problem, Completion(rf"\boxed{{{found}}}"))
+    verdict = COMPARE(problem, Completion(rf"\boxed{{{found}}}"))
     return Score(verdict.reward or 0.0, found)
 
 

@@ -86,6 +86,19 @@ class LiveBench:
         """Return the questions of the release. Raises InputError when the data of a task is missing or malformed."""
         return collect(self.name, self._placed())
 
+    def gold(self, problem: Problem) -> str | None:
+        """Return the gold answer in the form that the question asks for; instructions have none."""
+        gold, task = problem.reference["ground_truth"], problem.reference["task"]
+        if not gold:
+            return None
+        if task == "math_comp" and not problem.reference["subtask"].startswith("aime"):
+            return str(gold) * 5
+        if task == "zebra_puzzle" and problem.reference["release"] < RELEASES[-1]:
+            return f"***{gold}***"
+        forms = {"AMPS_Hard": "$\\boxed{%s}$", "olympiad": "Answer: %s", "web_of_lies_v2": "**%s**", "spatial": "**%s**"}
+        tagged = {"zebra_puzzle": "<solution>%s</solution>", "connections": "<solution>%s</solution>"}
+        return str({**forms, **tagged}.get(task, "%s") % gold)
+
     @cached_property
     def _places(self) -> dict[str, LocalFile | HubRows]:
         return {task: locate(_source(task), self.data) for task in self.tasks}

@@ -58,6 +58,10 @@ class LiveBenchVerifier:
     def limits(self) -> PoolLimits:
         return PoolLimits(wall=30.0, cpu=10.0, memory=2 << 30)
 
+    def warm(self) -> None:
+        """Load what compares expressions, once for all workers."""
+        math.COMPARE.warm()
+
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Return the verdict; a score between 0 and 1 is `partial`. Raises InputError for a reference of another benchmark."""
         question = _question(problem, self.rule == "official")
