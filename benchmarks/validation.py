@@ -60,7 +60,7 @@ def _answers(benchmark: Benchmark, problems: Sequence[Problem]) -> Iterator[tupl
 
 def _differs(gold: str, other: str) -> bool:
     """Tell whether two answers say different things: "x=5" and "5" do not, whatever a verifier makes of them."""
-    one, two = (set(re.findall(r"\d+|[a-z]{2,}", text.lower())) for text in (gold, other))
+    one, two = (set(re.findall(r"\d+|[a-z]+", text.lower())) for text in (gold, other))
     return not one <= two and not two <= one
 
 
