@@ -1,6 +1,17 @@
 """Problems: where they come from, how they are asked, which verifier judges them. Imports rewards only."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .base import Benchmark as Benchmark
+    from .base import verifier_of as verifier_of
+    from .registry import Listing as Listing
+    from .registry import list_benchmarks as list_benchmarks
+    from .registry import load_benchmark as load_benchmark
+    from .sources import Hub as Hub
+    from .sources import Source as Source
+    from .sources import data_folder as data_folder
 
 _PUBLIC = {
     "Benchmark": "base",

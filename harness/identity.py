@@ -1,0 +1,29 @@
+"""Who is who: seeds and keys that depend on what was asked, never on when or where it ran."""
+
+import hashlib
+import json
+
+from ..rewards.serde import encode
+from ..rewards.verifier import Verifier
+from .records import DecodeConfig, ModelInfo
+
+
+def request_seed(run_seed: int, task: str, problem_id: str, sample: int) -> int:
+    """The seed of one request's random stream (63 bits)."""
+    return int(_hash("seed", run_seed, task, problem_id, sample)[:16], 16) >> 1
+
+
+def completion_key(model: ModelInfo, decode: DecodeConfig, prompt_ids: tuple[int, ...], sample: int, seed: int) -> str:
+    """The identity of a completion: weights and dtype, decode settings, prompt tokens, sample index, seed."""
+    return _hash("completion", model.fingerprint, model.dtype, encode(decode), prompt_ids, sample, seed)[:32]
+
+
+def verifier_folder(verifier: Verifier) -> str:
+    """The folder of a verifier's verdicts: its name, readable, and a hash of name and version."""
+    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in verifier.name).strip("-") or "verifier"
+    return f"{safe[:40]}-{_hash(verifier.name, verifier.version)[:12]}"
+
+
+def _hash(*parts: object) -> str:
+    text = json.dumps(parts, separators=(",", ":"), ensure_ascii=True, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,108 @@
+"""What a run reports: one `TaskResult` per task, with everything a number needs to be trusted, repeated and compared."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..rewards.errors import InputError
+from .records import DecodeConfig, ModelInfo, Sample
+from .statistics import Estimate, estimate, pass_at_k
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierInfo:
+    """Which verifier judged."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """The result of one task.
+
+    `score` is None when no sample could be judged. `tokens` counts response tokens, stop tokens included;
+    `tokens_per_step` divides them by denoising passes, `tokens_per_forward` by all passes, cache writes and prefill included.
+    `tokens_per_second` is this machine's, batching included, over the sessions that ended in good order. `pass_at_k` is unbiased.
+    """
+
+    schema: ClassVar[int] = 1
+
+    task: str
+    metric: str
+    score: Estimate | None
+    pass_at_k: dict[str, float]
+    problems: int
+    samples: int
+    statuses: dict[str, int]
+    finishes: dict[str, int]
+    tokens: int
+    tokens_per_step: float
+    tokens_per_forward: float
+    tokens_per_second: float | None
+    model: ModelInfo
+    decode: DecodeConfig
+    data_revision: str
+    verifier: VerifierInfo
+    seed: int
+    notes: tuple[str, ...] = ()
+
+
+def summarise(samples: Iterable[Sample], **facts: Any) -> TaskResult:
+    """Reduce a task's samples to its result. `facts` are the fields that samples do not hold."""
+    tally = _Tally()
+    for sample in samples:
+        tally.add(sample)
+    if tally.model is None or tally.decode is None:
+        raise InputError(f"task {facts['task']!r}: there is nothing to report, no sample was generated")
+    return TaskResult(
+        score=estimate(tally.rewards, tally.clusters),
+        pass_at_k=_pass_at_k(tally, facts["samples"]),
+        statuses=dict(tally.statuses.most_common()),
+        finishes=dict(tally.finishes.most_common()),
+        tokens=tally.tokens,
+        tokens_per_step=_ratio(tally.tokens, tally.denoise),
+        tokens_per_forward=_ratio(tally.tokens, tally.passes),
+        model=tally.model,
+        decode=tally.decode,
+        **facts,
+    )
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.rewards: dict[str, list[float]] = defaultdict(list)
+        self.correct: Counter[str] = Counter()
+        self.clusters: dict[str, str] = {}
+        self.statuses: Counter[str] = Counter()
+        self.finishes: Counter[str] = Counter()
+        self.tokens = self.denoise = self.passes = 0
+        self.model: ModelInfo | None = None
+        self.decode: DecodeConfig | None = None
+
+    def add(self, sample: Sample) -> None:
+        rollout, verdict = sample.rollout, sample.verdict
+        self.model, self.decode = rollout.model, rollout.decode
+        self.clusters[sample.problem_id] = sample.cluster
+        self.statuses[verdict.status] += 1
+        self.finishes[rollout.finish] += 1
+        self.tokens += rollout.length
+        self.denoise += rollout.forward_passes.denoise
+        self.passes += rollout.forward_passes.total
+        if verdict.reward is not None:
+            self.rewards[sample.problem_id].append(verdict.reward)
+            self.correct[sample.problem_id] += verdict.status == "correct"
+
+
+def _pass_at_k(tally: _Tally, samples: int) -> dict[str, float]:
+    """pass@1, powers of two and k = samples, over the problems all of whose samples were judged."""
+    whole = [problem for problem, rewards in tally.rewards.items() if len(rewards) == samples]
+    if not whole:
+        return {}
+    ks = sorted({1, samples, *(2**i for i in range(1, samples.bit_length()) if 2**i < samples)})
+    return {str(k): sum(pass_at_k(samples, tally.correct[p], k) for p in whole) / len(whole) for k in ks}
+
+
+def _ratio(value: int, by: int) -> float:
+    return round(value / by, 4) if by else 0.0

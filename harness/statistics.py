@@ -1,0 +1,86 @@
+"""Statistics of a score: mean over problems, standard error clustered by problem, 95% interval, pass@k.
+
+The score is the mean over problems of each problem's mean reward. Its standard error treats clusters as the unit of
+sampling (Miller, arXiv 2411.00640, section 2.2, with the C / (C - 1) correction; for one problem per cluster it is the standard
+deviation of the problem means over the square root of their number). The interval is Wilson's score interval where every
+problem has one 0/1 sample, else Student's t with C - 1 degrees of freedom, cut to the range of possible values.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its uncertainty. `se` and the interval are None below two clusters: one observation says nothing of spread."""
+
+    mean: float
+    se: float | None
+    low: float | None
+    high: float | None
+    interval: Literal["wilson", "t"]
+    n: int
+
+
+def estimate(rewards: Mapping[str, Sequence[float]], clusters: Mapping[str, str]) -> Estimate | None:
+    """Estimate the score from the rewards of each problem's samples. Problems without any are left out; None if none is left."""
+    means = {problem: math.fsum(values) / len(values) for problem, values in rewards.items() if values}
+    if not means:
+        return None
+    mean = math.fsum(means.values()) / len(means)
+    by_cluster: dict[str, list[float]] = defaultdict(list)
+    for problem, value in means.items():
+        by_cluster[clusters.get(problem, problem)].append(value - mean)
+    count = len(by_cluster)
+    single = count == len(means) and all(len(values) == 1 and values[0] in (0.0, 1.0) for values in rewards.values() if values)
+    kind: Literal["wilson", "t"] = "wilson" if single else "t"
+    if count < 2:
+        return Estimate(mean, None, None, None, kind, len(means))
+    spread = math.fsum(math.fsum(values) ** 2 for values in by_cluster.values())
+    se = math.sqrt(spread * count / (count - 1)) / len(means)
+    low, high = wilson(mean, count) if single else _t_interval(mean, se, count - 1, means.values())
+    return Estimate(mean, se, low, high, kind, len(means))
+
+
+def wilson(share: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Wilson's score interval for a share of n independent 0/1 observations (Wilson, 1927)."""
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _t_interval(mean: float, se: float, freedom: int, values: object) -> tuple[float, float]:
+    half = t_quantile(0.975, freedom) * se
+    low, high = mean - half, mean + half
+    if 0.0 <= mean <= 1.0 and all(0.0 <= value <= 1.0 for value in values):  # type: ignore[attr-defined]
+        return max(0.0, low), min(1.0, high)
+    return low, high
+
+
+def t_quantile(p: float, freedom: int) -> float:
+    """Quantile of Student's t for p above one half, by bisection on the integrated density."""
+    low, high = 0.0, 1e4
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _t_cdf(middle, freedom) < p else (low, middle)
+    return (low + high) / 2
+
+
+def _t_cdf(t: float, freedom: int) -> float:
+    """P(T <= t) for t >= 0: Simpson's rule on cos**(freedom - 1), which t = sqrt(freedom) tan(angle) makes of the density."""
+    end, steps = math.atan(t / math.sqrt(freedom)), 2000
+    width = end / steps
+    weights = (1 if i in (0, steps) else 4 if i % 2 else 2 for i in range(steps + 1))
+    area = math.fsum(w * math.cos(i * width) ** (freedom - 1) for i, w in enumerate(weights)) * width / 3
+    log_scale = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - math.log(math.pi) / 2
+    return 0.5 + math.exp(log_scale) * area
+
+
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """Unbiased estimate of the chance that one of k samples is correct, from `correct` of n (Chen et al., arXiv 2107.03374)."""
+    if not 0 < k <= n:
+        raise ValueError(f"pass@{k} needs at least {k} samples, there are {n}")
+    return 1.0 - math.prod((n - correct - i) / (n - i) for i in range(k))
