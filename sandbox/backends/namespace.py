@@ -1,8 +1,8 @@
 """The `namespace` backend: Linux namespaces, seccomp and limits, without a daemon; as root or as a plain user.
 
-Each worker has its own root, network (none), processes, users, ipc and host name; each guest has process and mount
-namespaces of its own inside these. As root, workers run as an unprivileged user of the machine. Memory is limited by watching
-(every 10 to 40 ms) and by address space, not by a control group.
+Each worker has its own root, network (none), processes, users, ipc and host name; each guest has a mount namespace
+of its own inside it. As root, workers run as an unprivileged user of the machine. Memory is limited by watching (every 10 to
+40 ms) and by address space, not by a control group.
 """
 
 import os
@@ -34,7 +34,7 @@ class NamespaceBackend:
     def start(self, *, heavy: bool, limits: Limits) -> Worker:
         shown = runtime.describe(self.packages)
         config = {
-            "nested": True,
+            "private_mounts": True,
             "stack": limits.stack,
             "preload": base.modules(self.packages, heavy),
             "python_path": shown.python_path,

@@ -24,7 +24,7 @@ class Confinement:
     """What a worker does to each of its guests. Made once in the zygote."""
 
     def __init__(self, config: "dict[str, Any]") -> None:
-        self.nested: bool = config["nested"]
+        self.private_mounts: bool = config.get("private_mounts", False)
         self.uids: "list[int]" = config.get("uids", [])
         self.only_threads: bool = config.get("only_threads", False)
         self.filtered: bool = config.get("seccomp", True)
@@ -39,23 +39,27 @@ class Confinement:
         return seccomp.build(own_pid=os.getpid()) if self.only_threads else self._filter
 
 
-def confine(how: Confinement, slot: int, limits: "dict[str, Any]", fds: "list[int]") -> "tuple[dict[str, Any], bytes]":
+def confine(
+    how: Confinement, slot: int, limits: "dict[str, Any]", fds: "list[int]", *, hidden: bool
+) -> "tuple[dict[str, Any], bytes]":
     """Turn this process into a guest and return its payload (header, source).
 
     `fds` are payload, stdin, stdout, stderr, result, and the report pipe; then, for a guest that has a peer, its two pipes.
-    `slot` tells guests of one request apart: each has a uid of its own where the worker has uids.
+    A `hidden` guest (one that knows answers) cannot be looked into by a peer that has the same user. `slot` tells guests of one request apart: each has a uid of its own where the worker has uids.
     """
     os.setsid()
     header, source, files = read_payload(fds[0])
     _arrange(fds, keep=how.ruleset.fd if how.ruleset is not None else -1)
     _write_text("/proc/self/oom_score_adj", "1000")
+    if how.private_mounts:
+        _mount_own_work_directory(limits)
     set_limits(limits, how)
     if how.uids:
         os.setgroups([])
         os.setresgid(how.uids[slot], how.uids[slot], how.uids[slot])
         os.setresuid(how.uids[slot], how.uids[slot], how.uids[slot])
     os.umask(0o077)
-    linux.prctl(linux.PR_SET_DUMPABLE, 1)  # /proc/self/fd is ours again, so that /dev/stdin opens
+    linux.prctl(linux.PR_SET_DUMPABLE, 0 if hidden else 1)  # 1: /proc/self/fd is ours again, so that /dev/stdin opens
     linux.drop_capabilities()
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     if how.ruleset is not None:
@@ -68,6 +72,14 @@ def confine(how: Confinement, slot: int, limits: "dict[str, Any]", fds: "list[in
         with open(name, "xb") as file:
             file.write(data)
     return header, source
+
+
+def _mount_own_work_directory(limits: "dict[str, Any]") -> None:
+    """Fresh, small, empty file systems that only this guest and its children see; they end with the last of them."""
+    linux.unshare(linux.CLONE_NEWNS)
+    space = f"size={limits['disk']},nr_inodes={limits['files']},mode=0700"
+    for path in ("/tmp", "/dev/shm"):
+        linux.mount("tmpfs", path, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC, space)
 
 
 def announce_start() -> None:

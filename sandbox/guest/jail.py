@@ -50,7 +50,7 @@ def enter(config: "dict[str, Any]") -> None:
         _wait_outside(pid, parent)
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.close(parent)
-    linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    linux.mount("proc", "/proc", "proc", linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     socket.sethostname("sandbox")
     linux.mount("none", "/", flags=linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV)
     os.chdir("/")

@@ -31,6 +31,8 @@ _NR_MOUNT_SETATTR = 442
 _NR_CAPSET = {"x86_64": 126, "aarch64": 91}
 _CAP_VERSION_3 = 0x20080522
 _LAST_CAPABILITY = 63
+_CAP_HEADER = (ctypes.c_uint32 * 2)(_CAP_VERSION_3, 0)
+_NO_CAPABILITIES = (ctypes.c_uint32 * 6)()
 MACHINE = os.uname().machine
 
 
@@ -93,13 +95,15 @@ def lock_down_mount(target: str) -> None:
         mount("none", target, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | kept)
 
 
-def drop_capabilities() -> None:
-    """Give up every capability, and the possibility to get one back."""
+def drop_bounding_set() -> None:
+    """Give up the possibility of gaining capabilities by running a program; what this process has, it keeps."""
     for capability in range(_LAST_CAPABILITY + 1):
         try:
             prctl(PR_CAPBSET_DROP, capability)
         except OSError:
-            break  # the first number that this kernel does not know, or no right to drop: then there is nothing to drop
-    header = (ctypes.c_uint32 * 2)(_CAP_VERSION_3, 0)
-    data = (ctypes.c_uint32 * 6)()
-    syscall(_NR_CAPSET[MACHINE], ctypes.byref(header), ctypes.byref(data))
+            return  # the first number that this kernel does not know, or no right to drop: then there is nothing to drop
+
+
+def drop_capabilities() -> None:
+    """Give up every capability."""
+    syscall(_NR_CAPSET[MACHINE], _CAP_HEADER, _NO_CAPABILITIES)

@@ -67,12 +67,14 @@ def _when(code: int, value: int, answer: int, *, offset: int) -> bytes:
     return _step(_LOAD, offset) + _step(code, value, 0, 1) + _step(_RETURN, answer)
 
 
-def _for_call(number: "int | None", body: bytes) -> bytes:
-    """Run `body` for one call, then allow it. The number is loaded when this starts and when it ends."""
-    if number is None:
-        return b""
-    body += _step(_RETURN, _ALLOW)
-    return _step(_EQUAL, number, 0, len(body) // 8) + body
+def _tree(bodies: "list[tuple[int, bytes]]") -> bytes:
+    """A binary search for the call's number: its body, or leave to go on. A chain of tests would cost 20 times as much."""
+    if len(bodies) == 1:
+        number, body = bodies[0]
+        return _step(_EQUAL, number, 0, len(body) // 8) + body + _step(_RETURN, _ALLOW)
+    middle = len(bodies) // 2
+    left, right = _tree(bodies[:middle]), _tree(bodies[middle:])
+    return _step(_GREATER_OR_EQUAL, bodies[middle][0], len(left) // 8, 0) + left + right
 
 
 def build(*, own_pid: "int | None" = None) -> bytes:
@@ -86,20 +88,25 @@ def build(*, own_pid: "int | None" = None) -> bytes:
     code += _when(_GREATER_OR_EQUAL, _X32, _KILL_PROCESS, offset=_NUMBER)
     code += _when(_GREATER_OR_EQUAL, _NEWEST + 1, _ENOSYS, offset=_NUMBER)
     refused = dict(_REFUSED) if own_pid is None else {**_REFUSED, **_PROCESSES, "tkill": _TKILL}
+    bodies: "dict[int | None, bytes]" = {}
     for table, answer in ((_KILLED, _KILL_PROCESS), (refused, _EPERM), ({"clone3": _CLONE3}, _ENOSYS)):
-        for numbers in table.values():
-            number = numbers[column]
-            if number is not None:
-                code += _step(_EQUAL, number, 0, 1) + _step(_RETURN, answer)
-    code += _for_call(_SOCKETPAIR[column], _unless(_EQUAL, _AF_UNIX, _EPERM, offset=_ARG0))
-    code += _for_call(_PRLIMIT[column], _unless(_EQUAL, 0, _EPERM, offset=_ARG0))
+        bodies.update({numbers[column]: _step(_RETURN, answer) for numbers in table.values()})
+    bodies.update({numbers[column]: body + _step(_RETURN, _ALLOW) for numbers, body in _by_argument(own_pid)})
+    return code + _tree(sorted((number, body) for number, body in bodies.items() if number is not None))
+
+
+def _by_argument(own_pid: "int | None") -> "list[tuple[tuple[int, int], bytes]]":
+    """The calls that are allowed with some arguments only."""
     clone = _when(_ANY_BIT, _NEW_NAMESPACES, _EPERM, offset=_ARG0)
+    rules = [
+        (_SOCKETPAIR, _unless(_EQUAL, _AF_UNIX, _EPERM, offset=_ARG0)),
+        (_PRLIMIT, _unless(_EQUAL, 0, _EPERM, offset=_ARG0)),
+    ]
     if own_pid is not None:
         clone += _unless(_ANY_BIT, _CLONE_THREAD, _EPERM, offset=_ARG0)
         only_self = _unless(_EQUAL, own_pid, _EPERM, offset=_ARG0)
-        code += _for_call(_KILL[column], only_self) + _for_call(_TGKILL[column], only_self)
-    code += _for_call(_CLONE[column], clone)
-    return code + _step(_RETURN, _ALLOW)
+        rules += [(_KILL, only_self), (_TGKILL, only_self)]
+    return [*rules, (_CLONE, clone)]
 
 
 def install(code: bytes) -> None:

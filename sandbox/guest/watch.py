@@ -19,16 +19,10 @@ class Usage(NamedTuple):
     tasks: int
 
 
-def of_namespace(ignore: "set[int]") -> Usage:
-    """Sum over all processes that /proc shows, this one and `ignore` left out."""
-    own = os.getpid()
-    return of_processes(int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in ignore | {own})
-
-
-def of_processes(pids: "object") -> Usage:
+def of_processes(pids: "list[int]") -> Usage:
     """Sum over `pids`, skipping those that have ended."""
     memory, cpu, tasks = 0, 0.0, 0
-    for pid in pids:  # type: ignore[attr-defined]
+    for pid in pids:
         fields = _stat(pid)
         if fields is not None:
             cpu += sum(map(int, fields[11:15])) / _TICK  # own and waited-for children, user and system
@@ -64,10 +58,10 @@ def shared_fairly(pids: "list[int]") -> "int | None":
     return total
 
 
-def namespace_pids(ignore: "set[int]") -> "list[int]":
-    """All process ids that /proc shows, this one and `ignore` left out."""
+def namespace_pids() -> "list[int]":
+    """All process ids that /proc shows but this one."""
     own = os.getpid()
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in ignore | {own}]
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != own]
 
 
 def group_memory() -> "int | None":

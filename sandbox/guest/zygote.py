@@ -15,10 +15,11 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
-from . import calls, child, linux, nest, program, tester, watch, wire
+from . import calls, child, linux, program, tester, watch, wire
 
 _ROLES = {"program": program.run_program, "call": calls.run_calls, "serve": calls.serve, "test": tester.run_tests}
 _FDS_PER_GUEST = 5
@@ -34,6 +35,14 @@ class HostGone(RuntimeError):
     """The control connection has closed."""
 
 
+class Outcome(NamedTuple):
+    """How a process ended: wait status, CPU seconds, peak bytes of resident memory."""
+
+    status: int
+    cpu: float
+    peak: int
+
+
 class Guest:
     """One guest of the request at hand."""
 
@@ -42,21 +51,14 @@ class Guest:
         self.pidfd = os.pidfd_open(pid)
         self.began: "float | None" = None
         self.setup_cpu = 0.0
-        self.ended: "tuple[int, float, int] | None" = None  # wait status, CPU seconds, peak bytes
-        self._buffer = b""
 
-    def read_report(self) -> bool:
-        """Take in what the report pipe holds; False when it has closed."""
-        data = os.read(self.report, 4096)
-        self._buffer += data
-        if self.began is None and len(self._buffer) >= child.STARTED.size:
-            self.setup_cpu = child.STARTED.unpack_from(self._buffer)[1]
-            self.began = time.monotonic()
-            self._buffer = self._buffer[child.STARTED.size :]
-        if self.began is not None and len(self._buffer) >= nest.ENDED.size:
-            _, status, user, system, peak = nest.ENDED.unpack_from(self._buffer)
-            self.ended = status, user + system, peak << 10
-        return bool(data)
+    def read_report(self) -> None:
+        """Take in what the guest said: that its program starts now, or nothing, when it ended before."""
+        with suppress(BlockingIOError):
+            data = os.read(self.report, child.STARTED.size)
+            if len(data) == child.STARTED.size:
+                self.setup_cpu = child.STARTED.unpack(data)[1]
+                self.began = time.monotonic()
 
     def close(self) -> None:
         os.close(self.report)
@@ -69,7 +71,6 @@ class Zygote:
     def __init__(self, control: socket.socket, config: "dict[str, Any]") -> None:
         self._control = control
         self._how = child.Confinement(config)
-        self._nest = nest.Nest() if config["nested"] else None
         self._shared_pids: bool = config.get("shared_pids", False)
         self._wipe: "list[str]" = config.get("wipe", [])
         self._kills = watch.out_of_memory_kills()
@@ -125,18 +126,15 @@ class Zygote:
         report, report_end = os.pipe()
 
         def guest() -> None:
-            header, source = child.confine(self._how, slot, limits, [*fds, report_end, *peers])
+            header, source = child.confine(self._how, slot, limits, [*fds, report_end, *peers], hidden=role == "test")
             program.fresh_streams()
             program.seed_random()
             gc.enable()
             _ROLES[role](header, source)
 
-        if self._nest is not None:
-            pid = self._nest.fork(limits, report_end, fds[3], guest)
-        else:
-            pid = os.fork()
-            if pid == 0:
-                nest.run_only(guest, fds[3])
+        pid = os.fork()
+        if pid == 0:
+            _run_only(guest, fds[3])
         os.close(report_end)
         os.set_blocking(report, False)
         return Guest(pid, report)
@@ -150,17 +148,18 @@ class Zygote:
         reports = {guest.report: guest for guest in guests}
         for guest in guests:
             poller.register(guest.report, select.POLLIN)
-            poller.register(guest.pidfd, select.POLLIN)
+        poller.register(guests[-1].pidfd, select.POLLIN)
         last, forked, pause = guests[-1], time.monotonic(), _FIRST_LOOK
         while True:
             for fd, _ in poller.poll(pause * 1000):
                 if fd in (self._control.fileno(), self._parent):
                     raise HostGone
-                if fd == last.pidfd:
-                    _drain(last)
-                    return None if last.began is not None else "setup"
-                if fd not in reports or not reports[fd].read_report():
+                if fd in reports:
+                    reports[fd].read_report()
                     poller.unregister(fd)
+            if _has_ended(last):
+                last.read_report()
+                return None if last.began is not None else "setup"
             why = self._excess(guests, limits, forked)
             if why is not None:
                 return why
@@ -172,10 +171,7 @@ class Zygote:
             return "setup" if now - forked > _SETUP_SECONDS else None
         if now - max(guest.began or now for guest in guests) > limits["wall_seconds"]:
             return "wall"
-        own = {guest.pid for guest in guests} if self._nest is not None else set()
-        pids = [g.pid for g in guests] if self._shared_pids else watch.namespace_pids(own)
-        if self._shared_pids and not self._how.only_threads:
-            pids = sorted({pid for guest in guests for pid in watch.descendants(guest.pid)})
+        pids = self._pids(guests)
         usage = watch.of_processes(pids)
         if usage.cpu - sum(guest.setup_cpu for guest in guests) > limits["cpu_seconds"]:
             return "cpu"
@@ -184,6 +180,14 @@ class Zygote:
         if usage.memory > limits["memory"] and self._true_memory(pids, usage.memory) > limits["memory"]:
             return "memory"
         return "disk" if self._shared_pids and self._disk_exceeded(limits) else None
+
+    def _pids(self, guests: "list[Guest]") -> "list[int]":
+        """Every process of this request that can be found."""
+        if not self._shared_pids:
+            return watch.namespace_pids()
+        if self._how.only_threads:
+            return [guest.pid for guest in guests]
+        return watch.descendants(os.getpid())[1:]
 
     def _true_memory(self, pids: "list[int]", resident: int) -> int:
         """Resident memory counts pages shared between forks more than once."""
@@ -199,8 +203,9 @@ class Zygote:
     def _conclude(self, guests: "list[Guest]", killed: "str | None") -> "dict[str, Any]":
         """Kill what is left, reap it, wipe, and say what each guest did."""
         ended = time.monotonic()
-        alive = [_still_running(guest) for guest in guests]
+        alive = [not _has_ended(guest) for guest in guests]
         outcomes = self._kill_all(guests)
+        strays = sum(outcome.cpu for pid, outcome in outcomes.items() if pid not in {guest.pid for guest in guests})
         kills, self._kills = self._kills, watch.out_of_memory_kills()
         reply: "list[dict[str, Any]]" = []
         for guest, was_alive in zip(guests, alive):
@@ -210,16 +215,16 @@ class Zygote:
                 "exit": code if code >= 0 else None,
                 "signal": -code if code < 0 else None,
                 "alive": was_alive,
-                "cpu": max(cpu - guest.setup_cpu, 0.0),
+                "cpu": max(cpu - guest.setup_cpu, 0.0) + strays,
                 "wall": ended - (guest.began or ended),
                 "peak": peak,
             })  # fmt: skip
         clean = self._clean()
         return {"killed": killed, "oom": self._kills > kills, "guests": reply, "retire": not clean}
 
-    def _kill_all(self, guests: "list[Guest]") -> "dict[int, tuple[int, float, int]]":
-        """Leave no process of this request. Returns how the guests ended: wait status, CPU seconds, peak bytes."""
-        outcomes: "dict[int, tuple[int, float, int]]" = {}
+    def _kill_all(self, guests: "list[Guest]") -> "dict[int, Outcome]":
+        """Leave no process of this request: all of them end up as our children, so "no child" means none is left."""
+        outcomes: "dict[int, Outcome]" = {}
         deadline = time.monotonic() + 5
         while True:
             self._kill_round([guest for guest in guests if guest.pid not in outcomes])
@@ -230,23 +235,23 @@ class Zygote:
                     return outcomes
                 if pid == 0:
                     break
-                outcomes[pid] = status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10
-                for guest in guests:
-                    if guest.pid == pid and self._nest is not None:
-                        _drain(guest)
-                        outcomes[pid] = guest.ended or (signal.SIGKILL, *outcomes[pid][1:])
+                outcomes[pid] = Outcome(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10)
             if time.monotonic() > deadline:
                 raise Fault("processes of the guest could not be killed")
             time.sleep(0.0005)
 
     def _kill_round(self, guests: "list[Guest]") -> None:
+        if not self._shared_pids and not self._how.uids:
+            with suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGKILL)  # as process 1 of the namespace: everything in it but ourselves, at once
+            return
         for guest in guests:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(guest.pidfd, signal.SIGKILL)
         if self._how.uids:
             for uid in self._how.uids:
                 _kill_uid(uid)
-        elif self._nest is None and not self._how.only_threads:
+        elif not self._how.only_threads:
             for pid in watch.descendants(os.getpid())[1:]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -268,14 +273,19 @@ def _pipes() -> "list[tuple[int, ...]]":
     return [(first_in, first_out), (second_in, second_out)]
 
 
-def _drain(guest: Guest) -> None:
-    with suppress(BlockingIOError):
-        while guest.read_report():
-            pass
+def _run_only(guest: "Callable[[], None]", stderr: int) -> None:
+    """Be the guest in a fresh fork, with errors on its `stderr`, and never return to the code of the zygote."""
+    try:
+        os.dup2(stderr, 2)
+        guest()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(70)
 
 
-def _still_running(guest: Guest) -> bool:
-    return not select.select([guest.pidfd], [], [], 0)[0]
+def _has_ended(guest: Guest) -> bool:
+    return bool(select.select([guest.pidfd], [], [], 0)[0])
 
 
 def _last_words(stderr: int) -> str:
@@ -327,6 +337,8 @@ def warm_up(modules: "list[str]") -> None:
         importlib.import_module(name)
     if "numpy" in modules:
         importlib.import_module("numpy.random")
+    linux.drop_bounding_set()
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)  # nothing that shares our user may look into us
     gc.collect()
     gc.freeze()
     gc.disable()
