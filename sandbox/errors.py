@@ -18,3 +18,7 @@ class SandboxUnavailable(SandboxError):  # noqa: N818 - it describes a state of 
 
 class SandboxFault(SandboxError):  # noqa: N818 - "fault" is the field's term for an error of the machinery
     """The sandbox broke under a program, was replaced, and broke again: the program has no verdict."""
+
+
+class UnjudgeableTest(SandboxError):  # noqa: N818 - the adjective says whose fault it is
+    """The test itself cannot be run here (broken, or in need of more than plain data): says nothing about the program."""
