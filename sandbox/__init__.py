@@ -28,7 +28,7 @@ _PUBLIC = {
     "open_sandbox": "choose",
 }
 
-__all__ = sorted(_PUBLIC)  # noqa: PLE0605 - resolved below
+__all__ = sorted(_PUBLIC)
 
 
 def __getattr__(name: str) -> object:

@@ -49,7 +49,7 @@ def open_sandbox(
     if backend != "auto" and backend not in NAMES:
         raise SandboxUnavailable(f"no sandbox backend is called {backend!r}; choose auto, {', '.join(NAMES)}")
     wanted = STRENGTH if backend == "auto" else (backend,)
-    refusals = []
+    refusals: list[str] = []
     for name in wanted:
         try:
             return _open(name, limits, workers, packages, image, refusals)
@@ -63,9 +63,7 @@ def open_sandbox(
     )
 
 
-def _open(
-    name: str, limits: Limits, workers: int, packages: tuple[str, ...], image: str | None, refusals: list[str]
-) -> Sandbox:
+def _open(name: str, limits: Limits, workers: int, packages: tuple[str, ...], image: str | None, refusals: list[str]) -> Sandbox:
     backend = make_backend(name, packages, image)
     backend.prepare()
     choice = f"{name}" + (f" (stronger ones are not available: {'; '.join(refusals)})" if refusals else "")

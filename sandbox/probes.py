@@ -18,7 +18,7 @@ from .runtime import ENVIRONMENT
 _NETWORK = """
 import socket
 got = []
-for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, getattr(socket, "AF_NETLINK", 16), getattr(socket, "AF_VSOCK", 40)):
+for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, socket.AF_NETLINK, socket.AF_VSOCK):
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW):
         try:
             socket.socket(family, kind).close()
@@ -83,10 +83,19 @@ for _ in range(400):
 print(made, flush=True)
 os._exit(0)
 """
-_LEAVE = "import os\nfor d in ('/tmp', '/dev/shm', '.'):\n  try: open(os.path.join(d, 'left-behind'), 'w').close()\n  except OSError: pass"
-_FIND = "import os\nprint(*(d for d in ('/tmp', '/dev/shm', '.') if os.path.exists(os.path.join(d, 'left-behind'))))"
+_LEAVE = """
+import os
+for place in PLACES:
+    try:
+        open(os.path.join(place, "left-behind"), "w").close()
+    except OSError:
+        pass
+"""
+_FIND = "import os\nprint(*(d for d in PLACES if os.path.exists(os.path.join(d, 'left-behind'))))"
 _CALL = "import ctypes\nctypes.CDLL(None).ptrace(0, 0, 0, 0)\nprint('ptrace was allowed')"
 _SPEED = "a, b = map(int, input().split())\nprint(a + b)"
+
+_KNOWN_VARIABLES = [*ENVIRONMENT, "PWD", "HOSTNAME", "PYTHON_VERSION", "PYTHON_SHA256", "GPG_KEY"]
 
 
 class Probe(NamedTuple):
@@ -103,7 +112,10 @@ def run_probes(sandbox: Sandbox) -> list[Probe]:
         ("runs a program", _works),
         ("network", lambda s: _printed(s, _NETWORK, "opened sockets: ")),
         ("host files", _host_file),
-        ("environment", lambda s: _printed(s, f"ALLOWED = {[*ENVIRONMENT, 'PWD', 'HOSTNAME']}{_ENVIRONMENT}", "sees variables: ")),
+        (
+            "environment",
+            lambda s: _printed(s, f"ALLOWED = {[*ENVIRONMENT, 'PWD', 'HOSTNAME']}{_ENVIRONMENT}", "sees variables: "),
+        ),
         ("other processes", lambda s: _printed(s, f"HOST = {os.getpid()}{_PROCESSES}", "")),
         ("memory", _memory),
         ("fork bomb", _fork_bomb),
@@ -157,5 +169,6 @@ def _fork_bomb(sandbox: Sandbox) -> str:
 
 
 def _leftovers(sandbox: Sandbox) -> str:
-    _run(sandbox, _LEAVE)
-    return _printed(sandbox, _FIND, "found what another program left in ")
+    places = f"PLACES = {['.', '/tmp', '/dev/shm'] if sandbox.isolated else ['.']}\n"
+    _run(sandbox, places + _LEAVE)
+    return _printed(sandbox, places + _FIND, "found what another program left in ")

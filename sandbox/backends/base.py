@@ -48,6 +48,22 @@ def modules(packages: tuple[str, ...], heavy: bool) -> tuple[str, ...]:
     return tuple(name for name in packages if heavy or name not in runtime.HEAVY)
 
 
+class Scratch:
+    """The directory of a worker without namespaces: `work` for programs, `site` with links to the packages they may import."""
+
+    def __init__(self, packages: tuple[str, ...]) -> None:
+        self.root = tempfile.mkdtemp(prefix="unmask-sandbox-")
+        self.work, self.site = os.path.join(self.root, "work"), os.path.join(self.root, "site")
+        os.mkdir(self.work)
+        os.mkdir(self.site)
+        for name, place in runtime.package_directories(packages).items():
+            os.symlink(place, os.path.join(self.site, name))
+        os.chmod(self.root, 0o755)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
 def launch(config: dict[str, Any], *, heavy: bool, cleanup: Callable[[], None] | None = None) -> Worker:
     """Start `guest/launch.py` with `config` and a control connection, in an empty environment."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

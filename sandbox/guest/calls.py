@@ -16,24 +16,25 @@ from . import child, plain, program
 _MOST = 64 << 20
 
 
-def find(namespace: "dict[str, Any]", entry: str) -> "Callable[..., Any]":
+def find(namespace: dict[str, Any], entry: str) -> Callable[..., Any]:
     """Return the function `entry`, or the method of a new `Solution` with that name."""
     if "Solution" in namespace and hasattr(namespace["Solution"], entry):
-        bound: "Callable[..., Any]" = getattr(namespace["Solution"](), entry)
+        bound: Callable[..., Any] = getattr(namespace["Solution"](), entry)
         return bound
     if not callable(namespace.get(entry)):
         raise NameError(f"the program defines no function {entry!r}")
-    function: "Callable[..., Any]" = namespace[entry]
+    function: Callable[..., Any] = namespace[entry]
     return function
 
 
-def run_calls(header: "dict[str, Any]", source: bytes) -> None:
+def run_calls(header: dict[str, Any], source: bytes) -> None:
     """The role `call`: load the program, then answer each argument list in order, one line per answer."""
     namespace = program.fresh_main({**header, "prelude": header.get("prelude", True)}, source)
     program.rename_main("candidate")
     child.announce_start()
     code = program.execute(source, namespace)
     if code == 0:
+        _write_all(child.RESULT, b'{"loaded":true}\n')
         for index, arguments in enumerate(header["calls"]):
             _write_all(child.RESULT, _answer(namespace, header["entry"], index, arguments))
     with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -41,7 +42,7 @@ def run_calls(header: "dict[str, Any]", source: bytes) -> None:
     os._exit(code)
 
 
-def _answer(namespace: "dict[str, Any]", entry: str, index: int, arguments: Any) -> bytes:
+def _answer(namespace: dict[str, Any], entry: str, index: int, arguments: Any) -> bytes:
     try:
         value = find(namespace, entry)(*plain.decode(arguments))
         answer = {"i": index, "ok": plain.encode(value)}
@@ -80,7 +81,7 @@ def receive(fd: int) -> Any:
         raise plain.NotPlain(f"not a message: {error}") from None
 
 
-def _read_exactly(fd: int, count: int) -> "bytes | None":
+def _read_exactly(fd: int, count: int) -> bytes | None:
     parts = []
     while count:
         part = os.read(fd, min(count, 1 << 20))
@@ -91,7 +92,7 @@ def _read_exactly(fd: int, count: int) -> "bytes | None":
     return b"".join(parts)
 
 
-def serve(header: "dict[str, Any]", source: bytes) -> None:
+def serve(header: dict[str, Any], source: bytes) -> None:
     """The role `serve`: load the candidate, say which names it defines, answer its peer until the pipe closes."""
     namespace = program.fresh_main({**header, "prelude": header.get("prelude", True)}, source)
     program.rename_main("candidate")
@@ -107,9 +108,9 @@ def serve(header: "dict[str, Any]", source: bytes) -> None:
 class _Server:
     """Objects of the candidate's own classes stay here; the peer gets their numbers."""
 
-    def __init__(self, namespace: "dict[str, Any]", names: "list[str]") -> None:
+    def __init__(self, namespace: dict[str, Any], names: list[str]) -> None:
         self._namespace, self._names = namespace, names
-        self._objects: "list[Any]" = []
+        self._objects: list[Any] = []
         plain.hooks["encode"] = self._keep
         plain.hooks["decode"] = lambda number: self._objects[number]
 
@@ -127,7 +128,7 @@ class _Server:
         self._objects.append(value)
         return {"t": "handle", "v": len(self._objects) - 1}
 
-    def _respond(self, request: "dict[str, Any]") -> "dict[str, Any]":
+    def _respond(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
             target = self._target(request)
             if "args" not in request:
@@ -137,7 +138,7 @@ class _Server:
         except BaseException as error:
             return {"error": [type(error).__name__, program.last_line(error)]}
 
-    def _target(self, request: "dict[str, Any]") -> Any:
+    def _target(self, request: dict[str, Any]) -> Any:
         if "object" in request:
             return getattr(self._objects[request["object"]], request["name"])
         return find(self._namespace, request["name"])

@@ -10,6 +10,7 @@ import os
 import resource
 import struct
 import time
+from contextlib import suppress
 from typing import Any
 
 from . import linux, seccomp
@@ -23,14 +24,14 @@ _ADDRESS_SPACE_SLACK = 1 << 30  # honest programs ask for thread stacks of 512 M
 class Confinement:
     """What a worker does to each of its guests. Made once in the zygote."""
 
-    def __init__(self, config: "dict[str, Any]") -> None:
+    def __init__(self, config: dict[str, Any]) -> None:
         self.private_mounts: bool = config.get("private_mounts", False)
-        self.uids: "list[int]" = config.get("uids", [])
+        self.uids: list[int] = config.get("uids", [])
         self.only_threads: bool = config.get("only_threads", False)
         self.filtered: bool = config.get("seccomp", True)
         self.limit_processes: bool = config.get("limit_processes", True)
         self.work: str = config.get("work", "/tmp")
-        self.ruleset: "Ruleset | None" = None
+        self.ruleset: Ruleset | None = None
         if self.filtered:
             self._filter = b"" if self.only_threads else seccomp.build()
 
@@ -39,13 +40,12 @@ class Confinement:
         return seccomp.build(own_pid=os.getpid()) if self.only_threads else self._filter
 
 
-def confine(
-    how: Confinement, slot: int, limits: "dict[str, Any]", fds: "list[int]", *, hidden: bool
-) -> "tuple[dict[str, Any], bytes]":
+def confine(how: Confinement, slot: int, limits: dict[str, Any], fds: list[int], *, hidden: bool) -> tuple[dict[str, Any], bytes]:
     """Turn this process into a guest and return its payload (header, source).
 
     `fds` are payload, stdin, stdout, stderr, result, and the report pipe; then, for a guest that has a peer, its two pipes.
-    A `hidden` guest (one that knows answers) cannot be looked into by a peer that has the same user. `slot` tells guests of one request apart: each has a uid of its own where the worker has uids.
+    A `hidden` guest (one that knows answers) cannot be looked into by a peer that has the same user. `slot` tells guests of
+    one request apart: each has a uid of its own where the worker has uids.
     """
     os.setsid()
     header, source, files = read_payload(fds[0])
@@ -74,7 +74,7 @@ def confine(
     return header, source
 
 
-def _mount_own_work_directory(limits: "dict[str, Any]") -> None:
+def _mount_own_work_directory(limits: dict[str, Any]) -> None:
     """Fresh, small, empty file systems that only this guest and its children see; they end with the last of them."""
     linux.unshare(linux.CLONE_NEWNS)
     space = f"size={limits['disk']},nr_inodes={limits['files']},mode=0700"
@@ -88,7 +88,7 @@ def announce_start() -> None:
     os.close(REPORT)
 
 
-def read_payload(fd: int) -> "tuple[dict[str, Any], bytes, dict[str, bytes]]":
+def read_payload(fd: int) -> tuple[dict[str, Any], bytes, dict[str, bytes]]:
     """Read what the host sent: length of the header, header, source, files."""
     size = os.fstat(fd).st_size
     data = os.pread(fd, size, 0)
@@ -101,11 +101,11 @@ def read_payload(fd: int) -> "tuple[dict[str, Any], bytes, dict[str, bytes]]":
     return header, source, files
 
 
-def _arrange(fds: "list[int]", keep: int) -> None:
+def _arrange(fds: list[int], keep: int) -> None:
     """Put the descriptors on the numbers above and close every other one but `keep`."""
     _, stdin, stdout, stderr, result, report, *peers = fds
     places = {STDIN: stdin, STDOUT: stdout, STDERR: stderr, RESULT: result, REPORT: report}
-    places.update(zip((PEER_IN, PEER_OUT), peers))
+    places.update(zip((PEER_IN, PEER_OUT), peers, strict=False))
     high = {place: fcntl.fcntl(fd, fcntl.F_DUPFD, 64) for place, fd in places.items()}
     for place in range(REPORT + 1):
         if place in high:
@@ -119,21 +119,17 @@ def _arrange(fds: "list[int]", keep: int) -> None:
 
 
 def _close(fd: int) -> None:
-    try:
+    with suppress(OSError):  # was not open
         os.close(fd)
-    except OSError:
-        pass  # was not open
 
 
 def _write_text(path: str, text: str) -> None:
-    try:
-        with open(path, "w") as file:
-            file.write(text)
-    except OSError:
-        pass  # no /proc here: the guest is then no likelier than others to be chosen when memory runs out
+    # Without a /proc the guest is no likelier than others to be chosen when memory runs out.
+    with suppress(OSError), open(path, "w") as file:
+        file.write(text)
 
 
-def set_limits(limits: "dict[str, Any]", how: Confinement) -> None:
+def set_limits(limits: dict[str, Any], how: Confinement) -> None:
     """Set the resource limits. The zygote watches CPU time and memory more finely; these hold if it could not."""
     cpu = int(limits["cpu_seconds"]) + 1
     wanted = {

@@ -34,7 +34,7 @@ def raise_stack_limit(size: int) -> None:
         os.execv(sys.executable, sys.orig_argv)
 
 
-def enter(config: "dict[str, Any]") -> None:
+def enter(config: dict[str, Any]) -> None:
     """Move into the jail. Returns in process 1 of the new namespaces; the caller's process waits outside."""
     parent = os.pidfd_open(os.getppid())
     if os.geteuid() == 0:
@@ -84,7 +84,7 @@ def _wait_outside(pid: int, parent: int) -> None:
     os._exit(0)
 
 
-def _build_root(config: "dict[str, Any]") -> None:
+def _build_root(config: dict[str, Any]) -> None:
     """Assemble the new root on a tmpfs and move into it, leaving the old root behind."""
     linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
     linux.mount("tmpfs", "/tmp", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=1m,mode=0755")

@@ -6,11 +6,13 @@ them), chmod, and reading the attributes of a file.
 """
 
 import ctypes
+import fcntl
 import os
 from collections.abc import Iterable
 
 from . import linux
 
+_OUT_OF_THE_WAY = 48  # above the numbers that a guest's descriptors are put on, below those they pass through
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _EXECUTE, _WRITE, _READ, _READ_DIRECTORY, _REMOVE_FILE = 1, 2, 4, 8, 1 << 5
 _MAKE_FILE, _TRUNCATE = 1 << 8, 1 << 14
@@ -19,6 +21,7 @@ READABLE = _EXECUTE | _READ | _READ_DIRECTORY
 # No directories, links, devices or sockets: whatever the program leaves behind is a flat list of plain files.
 WRITABLE = _READ | _READ_DIRECTORY | _WRITE | _REMOVE_FILE | _MAKE_FILE | _TRUNCATE
 DEVICE = _READ | _WRITE
+LISTABLE = _READ_DIRECTORY
 _ON_FILES = _EXECUTE | _WRITE | _READ | _TRUNCATE
 
 
@@ -33,14 +36,15 @@ def version() -> int:
 class Ruleset:
     """What a process keeps. Built once by the zygote, entered by every child."""
 
-    def __init__(self, allowed: Iterable["tuple[str, int]"]) -> None:
+    def __init__(self, allowed: Iterable[tuple[str, int]]) -> None:
         abi = version()
         self._handled = _FILE_RIGHTS[min(abi, 5)]
         fields = [self._handled, 3 if abi >= 4 else 0, 3 if abi >= 6 else 0]
         attributes = (ctypes.c_uint64 * 3)(*fields)
         size = 8 if abi < 4 else 16 if abi < 6 else 24
-        self.fd = linux.syscall(_CREATE, ctypes.byref(attributes), ctypes.c_size_t(size), 0)
-        os.set_inheritable(self.fd, False)
+        low = linux.syscall(_CREATE, ctypes.byref(attributes), ctypes.c_size_t(size), 0)
+        self.fd = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
+        os.close(low)
         for path, rights in allowed:
             self._allow(path, rights)
 

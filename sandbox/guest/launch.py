@@ -7,6 +7,7 @@ control connection is a socket in a directory that host and container share.
 import importlib
 import json
 import os
+import shutil
 import socket
 import sys
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 CONTROL = 3
 
 
-def main(config: "dict[str, Any]", control: socket.socket) -> None:
+def main(config: dict[str, Any], control: socket.socket) -> None:
     """Confine this process as `config` says and serve until the host is gone."""
     from . import jail, zygote
 
@@ -26,10 +27,14 @@ def main(config: "dict[str, Any]", control: socket.socket) -> None:
         zygote.become_subreaper()
     if config.get("python_path"):
         relocate(config)
+    if config.get("site"):
+        sys.path.append(config["site"])
     serve(config, control)
+    if config.get("scratch"):
+        shutil.rmtree(config["scratch"], ignore_errors=True)  # the host may be gone without having been able to
 
 
-def relocate(config: "dict[str, Any]") -> None:
+def relocate(config: dict[str, Any]) -> None:
     """Tell this interpreter where its files lie now. Packages that are loaded already keep looking in their old folder."""
     old, new = os.path.dirname(os.__file__), config["python_path"][0]
     sys.path[:] = config["python_path"]
@@ -42,14 +47,14 @@ def relocate(config: "dict[str, Any]") -> None:
     importlib.invalidate_caches()
 
 
-def serve(config: "dict[str, Any]", control: socket.socket) -> None:
+def serve(config: dict[str, Any], control: socket.socket) -> None:
     """Warm up and answer requests."""
     from . import landlock, zygote
 
     zygote.warm_up(config["preload"])
     worker = zygote.Zygote(control, config)
     if config.get("landlock"):
-        rights = {"read": landlock.READABLE, "write": landlock.WRITABLE, "device": landlock.DEVICE}
+        rights = {"read": landlock.READABLE, "write": landlock.WRITABLE, "device": landlock.DEVICE, "list": landlock.LISTABLE}
         worker.confinement().ruleset = landlock.Ruleset((path, rights[kind]) for path, kind in config["landlock"])
     worker.serve()
 

@@ -17,7 +17,7 @@ from typing import Any
 _DEPTH = 200
 _LONGEST_ITERATOR = 1_000_000
 _PLAIN_INT = 1 << 53
-_SEQUENCES = {"tuple": tuple, "set": set, "frozenset": frozenset, "deque": deque, "iterator": iter}
+_SEQUENCES: dict[Any, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset, "deque": deque, "iterator": iter}
 _LAZY = {"generator", "map", "filter", "zip", "enumerate", "reversed", "list_iterator", "tuple_iterator", "range_iterator",
          "list_reverseiterator", "str_iterator", "set_iterator", "dict_keyiterator", "dict_itemiterator", "chain", "islice",
          "dict_keys", "dict_values", "dict_items"}  # fmt: skip
@@ -25,7 +25,7 @@ _LAZY = {"generator", "map", "filter", "zip", "enumerate", "reversed", "list_ite
 
 # What a process may put in for values that are not plain: `encode` returns JSON data or None, `decode` a value for a tag
 # "handle". The assert style uses it for objects that stay in the candidate's process.
-hooks: "dict[str, Any]" = {"encode": lambda value: None, "decode": None}
+hooks: dict[str, Any] = {"encode": lambda value: None, "decode": None}
 
 
 class NotPlain(ValueError):  # noqa: N818 - it names the property that the value lacks
@@ -47,7 +47,7 @@ def dumps(value: Any) -> str:
     return json.dumps(encode(value), separators=(",", ":"))
 
 
-def loads(text: "str | bytes") -> Any:
+def loads(text: str | bytes) -> Any:
     """Return the value that `dumps` wrote. Raises NotPlain for anything else."""
     try:
         return decode(json.loads(text))
@@ -77,7 +77,7 @@ def _encode_float(value: float, depth: int) -> Any:
     return number if number - number == 0 else {"t": "float", "v": repr(number)}
 
 
-def _encode_list(value: "list[Any]", depth: int) -> Any:
+def _encode_list(value: list[Any], depth: int) -> Any:
     return [encode(item, depth) for item in list.__iter__(value)]
 
 
@@ -88,7 +88,7 @@ def _tagged(name: str) -> Any:
     return encoder
 
 
-def _encode_dict(value: "dict[Any, Any]", depth: int) -> Any:
+def _encode_dict(value: dict[Any, Any], depth: int) -> Any:
     return {"t": "dict", "v": [[encode(key, depth), encode(item, depth)] for key, item in dict.items(value)]}
 
 
@@ -100,7 +100,7 @@ def _encode_set(name: str) -> Any:
     return encoder
 
 
-_ENCODERS: "list[tuple[type, Any]]" = [
+_ENCODERS: list[tuple[type, Any]] = [
     (int, _encode_int),
     (float, _encode_float),
     (str, lambda value, depth: value if type(value) is str else "".join(list(str.__iter__(value)))),
@@ -123,7 +123,7 @@ def _encode_other(value: Any, depth: int) -> Any:
     module = type(value).__module__
     if module == "numpy" and hasattr(value, "tolist"):
         return encode(value.tolist(), depth)
-    if type(value).__name__ in _LAZY and isinstance(value, (Iterator, Mapping, Set)) or type(value).__name__ == "dict_values":
+    if (type(value).__name__ in _LAZY and isinstance(value, (Iterator, Mapping, Set))) or type(value).__name__ == "dict_values":
         items = list(islice(iter(value), _LONGEST_ITERATOR + 1))
         if len(items) > _LONGEST_ITERATOR:
             raise NotPlain(f"an iterator of more than {_LONGEST_ITERATOR} items")
@@ -139,7 +139,7 @@ def decode(data: Any, depth: int = 0) -> Any:
         return [decode(item, depth + 1) for item in data]
     if not isinstance(data, dict):
         return data
-    tag, value = data["t"] if "t" in data else None, data.get("v")
+    tag, value = data.get("t"), data.get("v")
     if tag in _SEQUENCES and isinstance(value, list):
         return _SEQUENCES[tag](decode(item, depth + 1) for item in value)
     if tag == "dict" and isinstance(value, list):
@@ -163,7 +163,7 @@ def _decode_float(value: Any, depth: int) -> float:
     return float(value)
 
 
-_SCALARS: "dict[Any, Any]" = {
+_SCALARS: dict[Any, Any] = {
     "int": lambda value, depth: int(value, 16),
     "float": _decode_float,
     "bytes": lambda value, depth: bytes.fromhex(value),

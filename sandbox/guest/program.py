@@ -27,9 +27,9 @@ _PRELUDE_STARS = (
 _PRELUDE_RECURSION = 50_000
 
 
-def prelude() -> "dict[str, Any]":
+def prelude() -> dict[str, Any]:
     """The names that LiveCodeBench's import line puts before a program, as a namespace."""
-    names: "dict[str, Any]" = {}
+    names: dict[str, Any] = {}
     for module in _PRELUDE_STARS:
         exec(f"from {module} import *", names)
     for module in _PRELUDE_STARS:
@@ -53,14 +53,14 @@ def fresh_streams() -> None:
 
 
 def seed_random() -> None:
-    """The same random numbers in every guest: the zygote's state is shared anyway, and a verdict should not be a throw of dice."""
+    """The same random numbers in every guest: the zygote's state is shared anyway, and a verdict is no throw of dice."""
     random.seed(0)
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed(0)
 
 
-def fresh_main(header: "dict[str, Any]", source: bytes) -> "dict[str, Any]":
+def fresh_main(header: dict[str, Any], source: bytes) -> dict[str, Any]:
     """Install a new `__main__` and return its namespace."""
     main = types.ModuleType("__main__")
     main.__dict__.update({"__builtins__": builtins, "__file__": FILE_NAME})
@@ -81,7 +81,7 @@ def rename_main(name: str) -> None:
     sys.modules[name] = main
 
 
-def execute(source: bytes, namespace: "dict[str, Any]") -> int:
+def execute(source: bytes, namespace: dict[str, Any]) -> int:
     """Run `source` and return its exit code, having printed what Python would print."""
     try:
         exec(compile(source, FILE_NAME, "exec", dont_inherit=True), namespace)
@@ -137,7 +137,7 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-def run_program(header: "dict[str, Any]", source: bytes) -> None:
+def run_program(header: dict[str, Any], source: bytes) -> None:
     """The role `program`: a file with a real stdin."""
     namespace = fresh_main(header, source)
     child.announce_start()

@@ -37,18 +37,27 @@ _REFUSED = {
     "ioprio_set": (251, 30), "mbind": (237, 235), "set_mempolicy": (238, 237), "pidfd_send_signal": (424, 424),
     "execveat": (322, 281), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
 }  # fmt: skip
-_PROCESSES = {"fork": (57, None), "vfork": (58, None), "execve": (59, 221)}
+# Only refused to guests that share the host's processes and files: what Landlock does not cover.
+_SHARED = {
+    "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "tkill": (200, 130),
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, None),
+    "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54), "utime": (132, None), "utimes": (235, None),
+    "futimesat": (261, None), "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
+    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+}  # fmt: skip
 _CLONE, _CLONE3, _SOCKETPAIR, _PRLIMIT = (56, 220), (435, 435), (53, 199), (302, 261)
-_KILL, _TGKILL, _TKILL = (62, 129), (234, 131), (200, 130)
+_KILL, _TGKILL, _AFFINITY, _FCNTL = (62, 129), (234, 131), (203, 122), (72, 25)
 _NEWEST = 462  # mseal, Linux 6.10
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 _ALLOW, _KILL_PROCESS = 0x7FFF0000, 0x80000000
 _EPERM, _ENOSYS = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
-_LOAD, _RETURN, _EQUAL, _GREATER_OR_EQUAL, _ANY_BIT = 0x20, 0x06, 0x15, 0x35, 0x45
-_NUMBER, _ARCH, _ARG0 = 0, 4, 16  # offsets in struct seccomp_data (low halves, little endian)
+_LOAD, _RETURN, _JUMP, _EQUAL, _GREATER_OR_EQUAL, _ANY_BIT = 0x20, 0x06, 0x05, 0x15, 0x35, 0x45
+_NUMBER, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24  # offsets in struct seccomp_data (low halves, little endian)
 _X32 = 0x40000000
 _AF_UNIX = 1
+_SIGNALLING = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to a process of one's choice
 _CLONE_THREAD = 0x00010000
 _NEW_NAMESPACES = 0x7E020000  # every CLONE_NEW* flag that clone(2) takes
 
@@ -67,17 +76,17 @@ def _when(code: int, value: int, answer: int, *, offset: int) -> bytes:
     return _step(_LOAD, offset) + _step(code, value, 0, 1) + _step(_RETURN, answer)
 
 
-def _tree(bodies: "list[tuple[int, bytes]]") -> bytes:
+def _tree(bodies: list[tuple[int, bytes]]) -> bytes:
     """A binary search for the call's number: its body, or leave to go on. A chain of tests would cost 20 times as much."""
     if len(bodies) == 1:
         number, body = bodies[0]
         return _step(_EQUAL, number, 0, len(body) // 8) + body + _step(_RETURN, _ALLOW)
     middle = len(bodies) // 2
     left, right = _tree(bodies[:middle]), _tree(bodies[middle:])
-    return _step(_GREATER_OR_EQUAL, bodies[middle][0], len(left) // 8, 0) + left + right
+    return _step(_GREATER_OR_EQUAL, bodies[middle][0], 0, 1) + _step(_JUMP, len(left) // 8) + left + right
 
 
-def build(*, own_pid: "int | None" = None) -> bytes:
+def build(*, own_pid: int | None = None) -> bytes:
     """Return the filter as an array of `struct sock_filter`.
 
     With `own_pid`, the process may make threads but no processes, and may signal only itself: for workers that share
@@ -87,15 +96,15 @@ def build(*, own_pid: "int | None" = None) -> bytes:
     code = _unless(_EQUAL, arch, _KILL_PROCESS, offset=_ARCH)
     code += _when(_GREATER_OR_EQUAL, _X32, _KILL_PROCESS, offset=_NUMBER)
     code += _when(_GREATER_OR_EQUAL, _NEWEST + 1, _ENOSYS, offset=_NUMBER)
-    refused = dict(_REFUSED) if own_pid is None else {**_REFUSED, **_PROCESSES, "tkill": _TKILL}
-    bodies: "dict[int | None, bytes]" = {}
+    refused = dict(_REFUSED) if own_pid is None else {**_REFUSED, **_SHARED}
+    bodies: dict[int | None, bytes] = {}
     for table, answer in ((_KILLED, _KILL_PROCESS), (refused, _EPERM), ({"clone3": _CLONE3}, _ENOSYS)):
         bodies.update({numbers[column]: _step(_RETURN, answer) for numbers in table.values()})
     bodies.update({numbers[column]: body + _step(_RETURN, _ALLOW) for numbers, body in _by_argument(own_pid)})
     return code + _tree(sorted((number, body) for number, body in bodies.items() if number is not None))
 
 
-def _by_argument(own_pid: "int | None") -> "list[tuple[tuple[int, int], bytes]]":
+def _by_argument(own_pid: int | None) -> list[tuple[tuple[int, int], bytes]]:
     """The calls that are allowed with some arguments only."""
     clone = _when(_ANY_BIT, _NEW_NAMESPACES, _EPERM, offset=_ARG0)
     rules = [
@@ -105,7 +114,8 @@ def _by_argument(own_pid: "int | None") -> "list[tuple[tuple[int, int], bytes]]"
     if own_pid is not None:
         clone += _unless(_ANY_BIT, _CLONE_THREAD, _EPERM, offset=_ARG0)
         only_self = _unless(_EQUAL, own_pid, _EPERM, offset=_ARG0)
-        rules += [(_KILL, only_self), (_TGKILL, only_self)]
+        rules += [(_KILL, only_self), (_TGKILL, only_self), (_AFFINITY, _unless(_EQUAL, 0, _EPERM, offset=_ARG0))]
+        rules += [(_FCNTL, b"".join(_when(_EQUAL, command, _EPERM, offset=_ARG1) for command in _SIGNALLING))]
     return [*rules, (_CLONE, clone)]
 
 

@@ -13,6 +13,7 @@ import sys
 import types
 import unittest
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from . import calls, child, plain, program
@@ -36,9 +37,9 @@ class _Remote:
     def __init__(self) -> None:
         plain.hooks["encode"] = lambda value: {"t": "handle", "v": value._number} if isinstance(value, RemoteObject) else None
         plain.hooks["decode"] = lambda number: RemoteObject(self, int(number))
-        self.names: "list[str]" = list(map(str, self._receive().get("names", ())))
+        self.names: list[str] = list(map(str, self._receive().get("names", ())))
 
-    def _receive(self) -> "dict[str, Any]":
+    def _receive(self) -> dict[str, Any]:
         try:
             message = calls.receive(child.PEER_IN)
         except plain.NotPlain as error:
@@ -49,7 +50,7 @@ class _Remote:
             raise CandidateError("an answer that is no answer")
         return message
 
-    def ask(self, request: "dict[str, Any]") -> Any:
+    def ask(self, request: dict[str, Any]) -> Any:
         try:
             calls.send(child.PEER_OUT, request)
         except BrokenPipeError:
@@ -64,22 +65,21 @@ class _Remote:
         except (ValueError, TypeError, RecursionError, ArithmeticError, KeyError, IndexError) as error:
             raise CandidateError(f"an answer that is not plain data: {error}") from None
 
-    def call(self, target: "dict[str, Any]", args: "tuple[Any, ...]", keywords: "dict[str, Any]") -> Any:
+    def call(self, target: dict[str, Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         request = {**target, "args": plain.encode(list(args)), "keywords": {k: plain.encode(v) for k, v in keywords.items()}}
-        if '"opaque"' in json.dumps(request) and any(_opaque(value) for value in (*args, *keywords.values())):
-            raise Unsupported(f"an argument of {target['name']} is not plain data")
+        for value in (*args, *keywords.values()):
+            if isinstance(value, plain.Opaque):
+                raise CandidateError(f"{target['name']} is called with what the candidate gave, and that is {value!r}")
+            if callable(value) and not isinstance(value, RemoteObject):
+                raise Unsupported(f"{target['name']} is called with a function or a class")
         return self.ask(request)
 
-    def function(self, name: str) -> "Callable[..., Any]":
+    def function(self, name: str) -> Callable[..., Any]:
         def remote(*args: Any, **keywords: Any) -> Any:
             return self.call({"name": name}, args, keywords)
 
         remote.__name__ = remote.__qualname__ = name
         return remote
-
-
-def _opaque(value: Any) -> bool:
-    return isinstance(value, (plain.Opaque, types.FunctionType, types.ModuleType, type)) or callable(value)
 
 
 class RemoteObject:
@@ -99,11 +99,14 @@ def _as_exception(error: Any) -> Exception:
     kind = getattr(builtins, name, None)
     text = text.partition(": ")[2] or text
     if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, (AssertionError, UnicodeError)):
-        return kind(text)
+        with suppress(Exception):  # some need other arguments
+            exception: Exception = kind(text)
+            exception.from_candidate = True  # type: ignore[attr-defined]
+            return exception
     return CandidateError(f"{name}: {text}")
 
 
-def run_tests(header: "dict[str, Any]", source: bytes) -> None:
+def run_tests(header: dict[str, Any], source: bytes) -> None:
     """Run tests `start` to `stop` and write one line for each. `source` is what comes before them."""
     child.announce_start()
     write = _writer(os.dup(child.RESULT))
@@ -111,10 +114,10 @@ def run_tests(header: "dict[str, Any]", source: bytes) -> None:
         remote = _Remote()
         cases = _collect(header, source, remote)
     except (CandidateGone, CandidateError):
-        write({"total": None, "gone": True})
-        os._exit(0)
+        os._exit(0)  # without a word: the host sees that the candidate did not load
     except BaseException as error:
-        write({"broken": program.last_line(error)})
+        if not from_candidate(error):
+            write({"broken": program.last_line(error)})
         os._exit(0)
     write({"total": len(cases)})
     stop = len(cases) if header["stop"] is None else header["stop"]
@@ -126,14 +129,23 @@ def run_tests(header: "dict[str, Any]", source: bytes) -> None:
     os._exit(0)
 
 
-def _writer(fd: int) -> "Callable[[dict[str, Any]], None]":
-    def write(line: "dict[str, Any]") -> None:
+def from_candidate(error: BaseException | None) -> bool:
+    """Whether an exception began as an answer of the candidate: then it says nothing against the tests."""
+    while error is not None:
+        if getattr(error, "from_candidate", False) or isinstance(error, (CandidateError, CandidateGone)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _writer(fd: int) -> Callable[[dict[str, Any]], None]:
+    def write(line: dict[str, Any]) -> None:
         calls._write_all(fd, json.dumps(line).encode() + b"\n")
 
     return write
 
 
-def _run_one(case: "Callable[[], Any]") -> "tuple[str, str]":
+def _run_one(case: Callable[[], Any]) -> tuple[str, str]:
     try:
         case()
     except CandidateGone:
@@ -149,7 +161,7 @@ def _run_one(case: "Callable[[], Any]") -> "tuple[str, str]":
     return "passed", ""
 
 
-def _collect(header: "dict[str, Any]", source: bytes, remote: _Remote) -> "list[Callable[[], Any]]":
+def _collect(header: dict[str, Any], source: bytes, remote: _Remote) -> list[Callable[[], Any]]:
     """Return the tests as functions without arguments."""
     namespace = dict(program.PRELUDE) if header.get("prelude", True) else {}
     namespace.update({"__name__": "tests", "__builtins__": builtins})
@@ -171,14 +183,14 @@ def _collect(header: "dict[str, Any]", source: bytes, remote: _Remote) -> "list[
     return _discover(namespace)
 
 
-def _names(code: types.CodeType) -> "set[str]":
+def _names(code: types.CodeType) -> set[str]:
     inner = (_names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType))
     return set(code.co_names).union(*inner)
 
 
-def _discover(namespace: "dict[str, Any]") -> "list[Callable[[], Any]]":
+def _discover(namespace: dict[str, Any]) -> list[Callable[[], Any]]:
     """unittest methods and plain `test_*` functions, in the order of their definition."""
-    cases: "list[Callable[[], Any]]" = []
+    cases: list[Callable[[], Any]] = []
     for name, value in list(namespace.items()):
         if isinstance(value, type) and issubclass(value, unittest.TestCase) and value.__module__ == "tests":
             cases += [_unittest_case(value, method) for method in unittest.TestLoader().getTestCaseNames(value)]
@@ -187,7 +199,7 @@ def _discover(namespace: "dict[str, Any]") -> "list[Callable[[], Any]]":
     return cases
 
 
-def _unittest_case(kind: "type[unittest.TestCase]", method: str) -> "Callable[[], None]":
+def _unittest_case(kind: type[unittest.TestCase], method: str) -> Callable[[], None]:
     def run() -> None:
         suite = unittest.TestSuite([kind(method)])  # a suite, so that setUpClass runs
         result = _Raising()
@@ -203,7 +215,7 @@ def _unittest_case(kind: "type[unittest.TestCase]", method: str) -> "Callable[[]
 class _Raising(unittest.TestResult):
     """Keeps the first exception instead of its text."""
 
-    problem: "BaseException | None" = None
+    problem: BaseException | None = None
 
     def addError(self, test: Any, err: Any) -> None:  # noqa: N802 - unittest's name
         self.problem = self.problem or err[1]
@@ -214,5 +226,3 @@ class _Raising(unittest.TestResult):
     def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:  # noqa: N802
         if err is not None:
             self.problem = self.problem or err[1]
-
-

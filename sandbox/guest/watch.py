@@ -19,7 +19,7 @@ class Usage(NamedTuple):
     tasks: int
 
 
-def of_processes(pids: "list[int]") -> Usage:
+def of_processes(pids: list[int]) -> Usage:
     """Sum over `pids`, skipping those that have ended."""
     memory, cpu, tasks = 0, 0.0, 0
     for pid in pids:
@@ -31,9 +31,9 @@ def of_processes(pids: "list[int]") -> Usage:
     return Usage(memory, cpu, tasks)
 
 
-def descendants(root: int) -> "list[int]":
+def descendants(root: int) -> list[int]:
     """`root` and every process below it, for workers that share their process ids with the host."""
-    parents: "dict[int, list[int]]" = {}
+    parents: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         fields = _stat(int(name)) if name.isdigit() else None
         if fields is not None:
@@ -44,7 +44,7 @@ def descendants(root: int) -> "list[int]":
     return found
 
 
-def shared_fairly(pids: "list[int]") -> "int | None":
+def shared_fairly(pids: list[int]) -> int | None:
     """Memory of `pids` with shared pages divided among those who share them; None where the kernel does not tell."""
     total = 0
     for pid in pids:
@@ -58,13 +58,13 @@ def shared_fairly(pids: "list[int]") -> "int | None":
     return total
 
 
-def namespace_pids() -> "list[int]":
+def namespace_pids() -> list[int]:
     """All process ids that /proc shows but this one."""
     own = os.getpid()
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != own]
 
 
-def group_memory() -> "int | None":
+def group_memory() -> int | None:
     """Memory that the control group of this container counts; None where it is not shown."""
     for path in ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes"):
         try:
@@ -86,7 +86,7 @@ def out_of_memory_kills() -> int:
     return 0
 
 
-def directory_size(path: str) -> "tuple[int, int]":
+def directory_size(path: str) -> tuple[int, int]:
     """Bytes on disk and number of the entries of a flat directory."""
     size = count = 0
     with os.scandir(path) as entries:
@@ -99,7 +99,7 @@ def directory_size(path: str) -> "tuple[int, int]":
     return size, count
 
 
-def _stat(pid: int) -> "list[str] | None":
+def _stat(pid: int) -> list[str] | None:
     """The fields of /proc/PID/stat after the name, so that index 0 is field 3 of proc(5)."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:

@@ -9,13 +9,13 @@ _LARGEST = 1 << 16
 _MOST_FDS = 16
 
 
-def send(connection: socket.socket, message: "dict[str, Any]", fds: "tuple[int, ...]" = ()) -> None:
+def send(connection: socket.socket, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
     """Send one packet. Raises OSError when the other side is gone."""
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
     connection.sendmsg([json.dumps(message, separators=(",", ":")).encode()], rights)
 
 
-def receive(connection: socket.socket) -> "tuple[dict[str, Any], list[int]] | None":
+def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """Receive one packet, None when the other side has closed."""
     room = socket.CMSG_SPACE(_MOST_FDS * array.array("i").itemsize)
     data, ancillary, _, _ = connection.recvmsg(_LARGEST, room, socket.MSG_CMSG_CLOEXEC)

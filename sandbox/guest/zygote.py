@@ -27,11 +27,11 @@ _SETUP_SECONDS = 10.0
 _FIRST_LOOK, _LONGEST_PAUSE = 0.01, 0.04  # a guest fills memory at 1 to 2 GB/s
 
 
-class Fault(RuntimeError):
+class Fault(RuntimeError):  # noqa: N818 - the field's term
     """The sandbox, not the guest, went wrong."""
 
 
-class HostGone(RuntimeError):
+class HostGone(RuntimeError):  # noqa: N818 - an event, not an error
     """The control connection has closed."""
 
 
@@ -49,7 +49,7 @@ class Guest:
     def __init__(self, pid: int, report: int) -> None:
         self.pid, self.report = pid, report
         self.pidfd = os.pidfd_open(pid)
-        self.began: "float | None" = None
+        self.began: float | None = None
         self.setup_cpu = 0.0
 
     def read_report(self) -> None:
@@ -68,11 +68,11 @@ class Guest:
 class Zygote:
     """Serves requests on `control` until it closes."""
 
-    def __init__(self, control: socket.socket, config: "dict[str, Any]") -> None:
+    def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
         self._control = control
         self._how = child.Confinement(config)
         self._shared_pids: bool = config.get("shared_pids", False)
-        self._wipe: "list[str]" = config.get("wipe", [])
+        self._wipe: list[str] = config.get("wipe", [])
         self._kills = watch.out_of_memory_kills()
         self._parent = os.pidfd_open(os.getppid()) if self._shared_pids else -1
 
@@ -102,12 +102,12 @@ class Zygote:
                         os.close(fd)
             wire.send(self._control, reply)
 
-    def _run(self, request: "dict[str, Any]", fds: "list[int]") -> "dict[str, Any]":
+    def _run(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         roles, limits = request["roles"], request["limits"]
         if len(fds) != _FDS_PER_GUEST * len(roles):
             raise Fault(f"{len(fds)} descriptors arrived for {len(roles)} guests")
         peers = _pipes() if len(roles) == 2 else [(), ()]
-        guests: "list[Guest]" = []
+        guests: list[Guest] = []
         try:
             for slot, role in enumerate(roles):
                 own = fds[slot * _FDS_PER_GUEST : (slot + 1) * _FDS_PER_GUEST]
@@ -122,7 +122,7 @@ class Zygote:
             for guest in guests:
                 guest.close()
 
-    def _fork(self, slot: int, role: str, limits: "dict[str, Any]", fds: "list[int]", peers: "tuple[int, ...]") -> Guest:
+    def _fork(self, slot: int, role: str, limits: dict[str, Any], fds: list[int], peers: tuple[int, ...]) -> Guest:
         report, report_end = os.pipe()
 
         def guest() -> None:
@@ -139,7 +139,7 @@ class Zygote:
         os.set_blocking(report, False)
         return Guest(pid, report)
 
-    def _watch(self, guests: "list[Guest]", limits: "dict[str, Any]") -> "str | None":
+    def _watch(self, guests: list[Guest], limits: dict[str, Any]) -> str | None:
         """Wait for the last guest to end, or kill it for what it uses. Returns why it was killed."""
         poller = select.poll()
         poller.register(self._control, select.POLLHUP | getattr(select, "POLLRDHUP", 0))
@@ -165,7 +165,7 @@ class Zygote:
                 return why
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
-    def _excess(self, guests: "list[Guest]", limits: "dict[str, Any]", forked: float) -> "str | None":
+    def _excess(self, guests: list[Guest], limits: dict[str, Any], forked: float) -> str | None:
         now = time.monotonic()
         if any(guest.began is None for guest in guests):
             return "setup" if now - forked > _SETUP_SECONDS else None
@@ -181,7 +181,7 @@ class Zygote:
             return "memory"
         return "disk" if self._shared_pids and self._disk_exceeded(limits) else None
 
-    def _pids(self, guests: "list[Guest]") -> "list[int]":
+    def _pids(self, guests: list[Guest]) -> list[int]:
         """Every process of this request that can be found."""
         if not self._shared_pids:
             return watch.namespace_pids()
@@ -189,26 +189,26 @@ class Zygote:
             return [guest.pid for guest in guests]
         return watch.descendants(os.getpid())[1:]
 
-    def _true_memory(self, pids: "list[int]", resident: int) -> int:
+    def _true_memory(self, pids: list[int], resident: int) -> int:
         """Resident memory counts pages shared between forks more than once."""
         fair = watch.shared_fairly(pids) if len(pids) > 1 else resident
         if fair is None:
             fair = watch.group_memory()
         return resident if fair is None else min(fair, resident)
 
-    def _disk_exceeded(self, limits: "dict[str, Any]") -> bool:
+    def _disk_exceeded(self, limits: dict[str, Any]) -> bool:
         size, count = watch.directory_size(self._how.work)
-        return size > limits["disk"] or count > limits["files"]
+        return bool(size > limits["disk"] or count > limits["files"])
 
-    def _conclude(self, guests: "list[Guest]", killed: "str | None") -> "dict[str, Any]":
+    def _conclude(self, guests: list[Guest], killed: str | None) -> dict[str, Any]:
         """Kill what is left, reap it, wipe, and say what each guest did."""
         ended = time.monotonic()
         alive = [not _has_ended(guest) for guest in guests]
         outcomes = self._kill_all(guests)
         strays = sum(outcome.cpu for pid, outcome in outcomes.items() if pid not in {guest.pid for guest in guests})
         kills, self._kills = self._kills, watch.out_of_memory_kills()
-        reply: "list[dict[str, Any]]" = []
-        for guest, was_alive in zip(guests, alive):
+        reply: list[dict[str, Any]] = []
+        for guest, was_alive in zip(guests, alive, strict=True):
             status, cpu, peak = outcomes[guest.pid]
             code = os.waitstatus_to_exitcode(status)
             reply.append({
@@ -222,9 +222,9 @@ class Zygote:
         clean = self._clean()
         return {"killed": killed, "oom": self._kills > kills, "guests": reply, "retire": not clean}
 
-    def _kill_all(self, guests: "list[Guest]") -> "dict[int, Outcome]":
+    def _kill_all(self, guests: list[Guest]) -> dict[int, Outcome]:
         """Leave no process of this request: all of them end up as our children, so "no child" means none is left."""
-        outcomes: "dict[int, Outcome]" = {}
+        outcomes: dict[int, Outcome] = {}
         deadline = time.monotonic() + 5
         while True:
             self._kill_round([guest for guest in guests if guest.pid not in outcomes])
@@ -240,7 +240,7 @@ class Zygote:
                 raise Fault("processes of the guest could not be killed")
             time.sleep(0.0005)
 
-    def _kill_round(self, guests: "list[Guest]") -> None:
+    def _kill_round(self, guests: list[Guest]) -> None:
         if not self._shared_pids and not self._how.uids:
             with suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGKILL)  # as process 1 of the namespace: everything in it but ourselves, at once
@@ -266,14 +266,14 @@ class Zygote:
         return True
 
 
-def _pipes() -> "list[tuple[int, ...]]":
+def _pipes() -> list[tuple[int, ...]]:
     """Two pipes: (read, write) ends for the first guest and for the second."""
     first_in, second_out = os.pipe()
     second_in, first_out = os.pipe()
     return [(first_in, first_out), (second_in, second_out)]
 
 
-def _run_only(guest: "Callable[[], None]", stderr: int) -> None:
+def _run_only(guest: Callable[[], None], stderr: int) -> None:
     """Be the guest in a fresh fork, with errors on its `stderr`, and never return to the code of the zygote."""
     try:
         os.dup2(stderr, 2)
@@ -304,7 +304,7 @@ def _kill_uid(uid: int) -> None:
         os.seteuid(0)
 
 
-def _remove(path: str, uids: "list[int]") -> None:
+def _remove(path: str, uids: list[int]) -> None:
     """Remove a file or a tree that a guest left, with no more rights than the guest had."""
     owner = os.lstat(path).st_uid
     if owner in uids:
@@ -329,7 +329,7 @@ def _open_up(function: Any, path: str, info: Any) -> None:
         shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
 
 
-def warm_up(modules: "list[str]") -> None:
+def warm_up(modules: list[str]) -> None:
     """Import what guests will want, once. A module that is not there is a fault of the installation, and says so."""
     threading.stack_size(8 << 20)  # not the 256 MiB that the main thread may use
     sys.setrecursionlimit(1000)
