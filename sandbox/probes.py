@@ -29,7 +29,7 @@ print(*sorted(set(got)))
 """
 _HOST_FILE = """
 import os
-for path in (CANARY, "/etc/shadow", "/etc/hostname", "/root", "/home", "/var/log", "/proc/1/environ"):
+for path in (CANARY, "/etc/shadow", "/root", "/home", "/var/log", "/proc/1/environ"):
     try:
         print(path, len(os.listdir(path) if os.path.isdir(path) else open(path, "rb").read()))
     except OSError:

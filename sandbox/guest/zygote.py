@@ -6,7 +6,7 @@ zygote and of everything below it, so nothing outlives the host.
 """
 
 import gc
-import importlib
+import importlib.util
 import os
 import select
 import shutil
@@ -74,6 +74,8 @@ class Zygote:
         self._shared_pids: bool = config.get("shared_pids", False)
         self._wipe: list[str] = config.get("wipe", [])
         self._kills = watch.out_of_memory_kills()
+        for path in self._wipe:
+            os.chmod(path, 0o1777)  # an engine may keep the narrower mode that the image gives it
         self._parent = os.pidfd_open(os.getppid()) if self._shared_pids else -1
 
     def confinement(self) -> child.Confinement:
@@ -330,12 +332,13 @@ def _open_up(function: Any, path: str, info: Any) -> None:
 
 
 def warm_up(modules: list[str]) -> None:
-    """Import what guests will want, once. A module that is not there is a fault of the installation, and says so."""
+    """Import what guests will want, once. A package that is not installed here is left out: then no guest can import it."""
     threading.stack_size(8 << 20)  # not the 256 MiB that the main thread may use
     sys.setrecursionlimit(1000)
     for name in ("codecs", "traceback", "encodings.utf_8", "encodings.latin_1", *modules):
-        importlib.import_module(name)
-    if "numpy" in modules:
+        if importlib.util.find_spec(name) is not None:
+            importlib.import_module(name)
+    if "numpy" in sys.modules:
         importlib.import_module("numpy.random")
     linux.drop_bounding_set()
     linux.prctl(linux.PR_SET_DUMPABLE, 0)  # nothing that shares our user may look into us
