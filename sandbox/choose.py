@@ -1,7 +1,8 @@
 """`open_sandbox`: which backend, and the proof that it holds.
 
 `auto` takes the strongest backend whose self-check holds, remembers why, and logs it. It never takes `process`: that one has
-to be asked for by name. A proof is made once per process and configuration.
+to be asked for by name. A proof is made once per configuration, and holds
+in forks of the process as well.
 """
 
 import logging
@@ -69,7 +70,7 @@ def _open(name: str, limits: Limits, workers: int, packages: tuple[str, ...], im
     choice = f"{name}" + (f" (stronger ones are not available: {'; '.join(refusals)})" if refusals else "")
     sandbox = Sandbox(backend, limits, workers, choice)
     try:
-        _prove(sandbox, (name, packages, image, os.getpid()))
+        _prove(sandbox, (name, packages, image))
     except BaseException:
         sandbox.close()
         raise
