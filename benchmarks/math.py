@@ -50,7 +50,7 @@ def last_boxed(text: str) -> str:
     return (boxes(text) or bare or [""])[-1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LevelledMath(MathBenchmark):
     """A set whose problems have levels; `levels` keeps some of them (TraceRL and others train on 3 to 5)."""
 
