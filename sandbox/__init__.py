@@ -7,6 +7,16 @@ The names below are resolved on first use, so that importing this package costs 
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .choose import open_sandbox
+    from .compare import Comparison
+    from .core import Job, Sandbox
+    from .errors import SandboxError, SandboxFault, SandboxUnavailable, UnjudgeableTest
+    from .judging import judge
+    from .records import Execution, Limits, Program, TestVerdict
+    from .styles import AssertTests, CallTests, ScriptTests, StdinTests
 
 _PUBLIC = {
     "CallTests": "styles",
@@ -28,7 +38,25 @@ _PUBLIC = {
     "open_sandbox": "choose",
 }
 
-__all__ = sorted(_PUBLIC)
+__all__ = [
+    "AssertTests",
+    "CallTests",
+    "Comparison",
+    "Execution",
+    "Job",
+    "Limits",
+    "Program",
+    "Sandbox",
+    "SandboxError",
+    "SandboxFault",
+    "SandboxUnavailable",
+    "ScriptTests",
+    "StdinTests",
+    "TestVerdict",
+    "UnjudgeableTest",
+    "judge",
+    "open_sandbox",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -4,11 +4,13 @@ Order: memory, time, output, then how it ended. A guest can only claim less than
 `ok`: that takes exit code 0 within every limit.
 """
 
+import re
 import signal
 
 from .records import Execution, ExecutionStatus, Limits, MiB
 from .worker import GuestOutcome
 
+_OUT_OF_MEMORY = re.compile(r"[\w.]*MemoryError\b")
 _REASONS = {
     "wall": ("timeout", "ran longer than the wall-clock limit of {wall:g} s"),
     "cpu": ("timeout", "used more than its {cpu_seconds:g} s of CPU time"),
@@ -58,7 +60,7 @@ def _reason(outcome: GuestOutcome, limits: Limits) -> str | None:
     """Limits that the kernel enforced, or that were passed between two looks."""
     if outcome.oom and outcome.signal == signal.SIGKILL:
         return "memory"
-    if outcome.exit not in (0, None) and last_line(outcome.stderr).startswith("MemoryError"):
+    if outcome.exit not in (0, None) and _OUT_OF_MEMORY.match(last_line(outcome.stderr)):
         return "memory"
     if outcome.signal == signal.SIGXCPU or outcome.cpu > limits.cpu_seconds:
         return "cpu"

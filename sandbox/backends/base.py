@@ -71,6 +71,7 @@ def launch(config: dict[str, Any], *, heavy: bool, cleanup: Callable[[], None] |
     log = tempfile.TemporaryFile()  # noqa: SIM115 - the worker's stderr, read only if it fails, closed with the worker
     command = [runtime.interpreter(), "-s", "-S", "-P", "-X", "utf8", str(script), json.dumps(config)]
     with theirs:
+        command.append(str(theirs.fileno()))
         process = _spawn(command, theirs.fileno(), log.fileno())
 
     def close() -> None:
@@ -95,11 +96,9 @@ def launch(config: dict[str, Any], *, heavy: bool, cleanup: Callable[[], None] |
 
 
 def _spawn(command: list[str], control: int, log: int) -> subprocess.Popen[bytes]:
-    """Start the worker in a session of its own, so that Ctrl-C reaches the host alone, with the connection on descriptor 3."""
-    shell = shutil.which("sh") or "/bin/sh"
-    renumber = ["-c", f'exec "$@" 3<&{control}', "sh", *command] if control != 3 else ["-c", 'exec "$@"', "sh", *command]
+    """Start the worker in a session of its own, so that Ctrl-C reaches the host alone."""
     return subprocess.Popen(
-        [shell, *renumber],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=log,

@@ -77,8 +77,9 @@ def _wait_outside(pid: int, parent: int) -> None:
     poller = select.poll()
     poller.register(parent, select.POLLIN)
     poller.register(child, select.POLLIN)
-    os.closerange(0, 3)
-    os.close(3)  # the control connection: only process 1 keeps it
+    low, high = sorted((parent, child))
+    for first, end in ((0, low), (low + 1, high), (high + 1, 4096)):
+        os.closerange(first, end)  # the control connection above all: only process 1 keeps it
     while child not in dict(poller.poll()):
         os.kill(pid, signal.SIGKILL)
     os._exit(0)

@@ -1,4 +1,4 @@
-"""The first code of a worker: `python -s -S -P launch.py CONFIG`, with the control connection on descriptor 3.
+"""The first code of a worker: `python -s -S -P launch.py CONFIG FD`, FD being the control connection.
 
 Also used inside a container, where the files of this folder arrive as text (see `unpack` in the docker backend) and the
 control connection is a socket in a directory that host and container share.
@@ -11,8 +11,6 @@ import shutil
 import socket
 import sys
 from typing import Any
-
-CONTROL = 3
 
 
 def main(config: dict[str, Any], control: socket.socket) -> None:
@@ -62,7 +60,7 @@ def serve(config: dict[str, Any], control: socket.socket) -> None:
 def start() -> None:
     """The entry point of a worker on this machine."""
     config = json.loads(sys.argv[1])
-    control = socket.socket(fileno=CONTROL)
+    control = socket.socket(fileno=int(sys.argv[2]))
     main(config, control)
     os._exit(0)
 

@@ -4,9 +4,11 @@ Covered: buffering as for a pipe, tracebacks with source lines and without our f
 threads, atexit. Random numbers start from the same seed in every guest, so that a verdict can be repeated.
 """
 
+import _sitebuiltins
 import atexit
 import builtins
 import contextlib
+import gc
 import io
 import linecache
 import os
@@ -40,6 +42,13 @@ def prelude() -> dict[str, Any]:
 
 
 PRELUDE = prelude()
+
+
+def add_site_builtins() -> None:
+    """`exit` and the like, which the module `site` defines in an ordinary interpreter."""
+    for name in ("exit", "quit"):
+        setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
+    setattr(builtins, "help", _sitebuiltins._Helper())  # noqa: B010 - mypy knows no such builtin
 
 
 def fresh_streams() -> None:
@@ -129,12 +138,22 @@ def leave(code: int) -> None:
         atexit._run_exitfuncs()
     except BaseException as error:
         report(error)
-    for stream, bad in ((sys.stdout, 120), (sys.stderr, code)):
-        try:
-            stream.flush()
-        except BaseException:
-            code = code or bad  # Python's own code for output that could not be written
+    for stream in gc.get_objects():  # those made since the zygote froze its own: few
+        if isinstance(stream, io.IOBase) and not flushed(stream):
+            code = code or 120  # Python's own code for output that could not be written
     os._exit(code)
+
+
+def flushed(stream: io.IOBase) -> bool:
+    """Flush a stream that the program left open, as the end of an interpreter does. False when its output is lost."""
+    try:
+        if not stream.closed and stream.writable():
+            stream.flush()
+    except (OSError, ValueError):
+        return stream not in (sys.__stdout__, sys.stdout)
+    except BaseException:  # a stream of the program's own making
+        return True
+    return True
 
 
 def run_program(header: dict[str, Any], source: bytes) -> None:

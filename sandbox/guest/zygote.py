@@ -340,6 +340,7 @@ def warm_up(modules: list[str]) -> None:
             importlib.import_module(name)
     if "numpy" in sys.modules:
         importlib.import_module("numpy.random")
+    program.add_site_builtins()
     linux.drop_bounding_set()
     linux.prctl(linux.PR_SET_DUMPABLE, 0)  # nothing that shares our user may look into us
     gc.collect()
