@@ -46,7 +46,7 @@ class LiveCodeBench:
     """Problems of a range of releases; the options narrow it. Dates are days, both ends included."""
 
     options: ClassVar[tuple[str, ...]] = (
-        *("data", "release", "after", "before", "difficulty", "platform", "tests", "max_new_tokens", "samples"),
+        *("data", "release", "after", "before", "difficulty", "platform", "tests", "rule", "max_new_tokens", "samples"),
     )
     variant_option: ClassVar[str] = "release"
 
@@ -58,6 +58,8 @@ class LiveCodeBench:
     platform: str = ""
     tests: str = "all"
     """"all" insists on complete tests; "complete" keeps the problems that have them; "available" also those with a part."""
+    rule: str = "default"
+    """"official", or "default", which accepts every right output where a checker exists."""
 
     name: str = "livecodebench"
     description: str = "Contest problems, judged by hidden tests"
@@ -80,6 +82,7 @@ class LiveCodeBench:
             value = getattr(self, option)
             if value and value not in known:
                 raise InputError(f"task {self.name!r}: {option} {value!r} is none of {', '.join(known)}{nearest(value, known)}")
+        object.__setattr__(self, "verifier_options", {"rule": self.rule})
         for option in ("after", "before"):
             object.__setattr__(self, option, _day(getattr(self, option), f"task {self.name!r}: {option}"))
         if self._selection or tag != "release_v6":

@@ -49,6 +49,12 @@ def is_data_file(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
+def stem(path: Path) -> str:
+    """Return the name of a data file without its suffix."""
+    suffix = next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if path.name.lower().endswith(suffix)), "")
+    return path.name[: len(path.name) - len(suffix)]
+
+
 def read_rows(path: Path) -> Iterator[Row]:
     """Yield the rows of `path`. Raises InputError naming file and line for anything that is not a row."""
     if not is_data_file(path.name):

@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unmask.benchmarks import load_benchmark
+from unmask.benchmarks import load_benchmark, verifier_of
+from unmask.benchmarks.lcb_checkers import CHECKERS
 from unmask.benchmarks.lcb_data import parse_releases
 from unmask.benchmarks.lcb_tests import decode_tests, read_tests
+from unmask.benchmarks.lcb_verifier import LiveCodeBenchVerifier
 from unmask.benchmarks.rows import Row, read_rows
 from unmask.rewards.errors import InputError
+from unmask.rewards.records import Completion, Problem, Verdict
 
 Write = Callable[..., Path]
+SHARED = next((p / "shared/data" for p in Path(__file__).resolve().parents if (p / "shared/data").is_dir()), None)
 CASE = {"input": "1 2\n", "output": "3\n", "testtype": "stdin"}
 
 
@@ -249,3 +253,101 @@ def test_listing_all_problems_is_fast_and_small(shared: Path) -> None:
     seconds, mebibytes = done.stdout.split()
     assert float(seconds) < 3
     assert int(mebibytes) < 500
+
+
+SHORT_SORT = "for _ in range(int(input())):\n    print('YES' if sum(a != b for a, b in zip(input(), 'abc')) in (0, 2) else 'NO')"
+
+
+def judge(problem: Problem, code: str, rule: Any = "default") -> Verdict:
+    return LiveCodeBenchVerifier(rule)(problem, Completion(f"Thus:\n```python\n{code}\n```\n"))
+
+
+@pytest.fixture(scope="module")
+def problems() -> dict[str, Problem]:
+    if SHARED is None:
+        pytest.skip("no shared/ folder beside the checkout")
+    return {p.id.partition("/")[2]: p for p in load_benchmark("livecodebench", SHARED, tests="available").load()}
+
+
+def test_a_right_program_passes_and_says_by_which_rule_and_limit(problems: dict[str, Problem]) -> None:
+    verdict = judge(problems["1873_A"], SHORT_SORT)
+    assert (verdict.reward, verdict.status) == (1.0, "correct")
+    assert verdict.detail == "default rule"
+    assert verdict.parts["tests"] == 5.0
+    assert verdict.parts["cpu_limit"] == 6.0
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (SHORT_SORT.replace("2)", "2, 3)"), "wrong"),
+        ("print('YES')\nimport os\nos._exit(0)", "wrong"),
+        ("raise SystemExit", "wrong"),
+        ("x = ", "crashed"),
+        ("while True: pass", "timeout"),
+    ],
+)
+def test_a_wrong_program_fails(code: str, status: str, problems: dict[str, Problem], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unmask.benchmarks.lcb_verifier.SECONDS", 1.0)
+    assert judge(problems["1873_A"], code).status == status
+
+
+def test_code_outside_the_last_two_fences_is_not_taken(problems: dict[str, Problem]) -> None:
+    verify = LiveCodeBenchVerifier()
+    unclosed = f"```python\n{SHORT_SORT}"
+    other_last = f"```python\n{SHORT_SORT}\n```\nSo:\n```\nexample output\n```"
+    assert verify(problems["1873_A"], Completion(unclosed)).status == "unparsed"
+    assert verify(problems["1873_A"], Completion(other_last)).reward == 0.0
+
+
+def test_a_function_is_called_with_json_arguments(problems: dict[str, Problem]) -> None:
+    code = "class Solution:\n    def findWordsContaining(self, words, x):\n        return [i for i, w in enumerate(words) if x in w]"
+    assert judge(problems["3194"], code).reward == 1.0
+    assert judge(problems["3194"], code.replace("return [", "return [0] + [")).reward == 0.0
+
+
+def test_the_default_rule_takes_any_right_output_and_the_official_one_does_not(problems: dict[str, Problem]) -> None:
+    code = "a, b = map(int, input().split())\nprint(next(n for n in range(9, -1, -1) if n != a + b))"
+    accepted = judge(problems["abc343_a"], code)
+    assert accepted.reward == 1.0
+    assert "any right output accepted" in accepted.detail
+    assert judge(problems["abc343_a"], code, "official").reward == 0.0
+    assert judge(problems["abc343_a"], "a, b = map(int, input().split())\nprint(a + b)").reward == 0.0
+
+
+def test_every_checker_accepts_the_stored_outputs_and_no_others(problems: dict[str, Problem]) -> None:
+    tried = 0
+    for question_id, source in CHECKERS.items():
+        namespace: dict[str, Any] = {}
+        exec(source, namespace)  # our own program
+        check, problem = namespace["check"], problems[question_id]
+        for case in read_tests(Path(problem.reference["tests_file"]), question_id):
+            if case.testtype == "stdin":
+                assert check(case.input, case.output, case.output) is True, question_id
+                assert not accepts(check, case.input, f"{case.output.rstrip()} 7\n", case.output), question_id
+                assert not accepts(check, case.input, "", case.output), question_id
+            else:
+                arguments, value = [json.loads(line) for line in case.input.split("\n")], json.loads(case.output)
+                assert check(arguments, list(reversed(value)), value) is True
+                assert not check(arguments, [*value, *(value[:1] or [1])], value)
+            tried += 1
+    assert tried > 60
+
+
+def accepts(check: Any, *arguments: str) -> bool:
+    """A checker that raises has not accepted."""
+    try:
+        return check(*arguments) is True
+    except (IndexError, ValueError):
+        return False
+
+
+def test_a_reference_of_another_benchmark_is_refused() -> None:
+    problem = Problem(id="x", task="y", prompt=(), reference="4")
+    with pytest.raises(InputError, match="its reference names no tests"):
+        judge(problem, "print(4)")
+
+
+def test_a_rule_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(InputError, match="rule 'loose' is neither default nor official"):
+        verifier_of(load_benchmark("livecodebench", rule="loose"))
