@@ -5,6 +5,27 @@ The repository root is the package: `rewards/records.py` is `unmask.rewards.reco
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .benchmarks import Benchmark as Benchmark
+    from .benchmarks import load_benchmark as load_benchmark
+    from .harness import DecodeConfig as DecodeConfig
+    from .harness import Model as Model
+    from .harness import Request as Request
+    from .harness import Rollout as Rollout
+    from .harness import RunConfig as RunConfig
+    from .harness import Sample as Sample
+    from .harness import evaluate as evaluate
+    from .harness import load_model as load_model
+    from .rewards import Completion as Completion
+    from .rewards import InputError as InputError
+    from .rewards import Message as Message
+    from .rewards import Problem as Problem
+    from .rewards import Verdict as Verdict
+    from .rewards import Verifier as Verifier
+    from .rewards import VerifierPool as VerifierPool
+    from .rewards import load_verifier as load_verifier
 
 __version__ = "0.1.0"
 
@@ -13,8 +34,12 @@ _PUBLIC = {
     "Completion": "rewards",
     "DecodeConfig": "harness",
     "InputError": "rewards",
+    "Message": "rewards",
+    "Model": "harness",
     "Problem": "rewards",
+    "Request": "harness",
     "Rollout": "harness",
+    "RunConfig": "harness",
     "Sample": "harness",
     "Verdict": "rewards",
     "Verifier": "rewards",

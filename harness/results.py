@@ -49,10 +49,10 @@ class TaskResult:
     notes: tuple[str, ...] = ()
 
 
-def summarise(samples: Iterable[Sample], **facts: Any) -> TaskResult:
-    """Reduce a task's samples to its result. `facts` are the fields that samples do not hold."""
+def summarise(rows: Iterable[Sample], /, **facts: Any) -> TaskResult:
+    """Reduce a task's samples to its result. `facts` are the fields of the result that samples do not hold."""
     tally = _Tally()
-    for sample in samples:
+    for sample in rows:
         tally.add(sample)
     if tally.model is None or tally.decode is None:
         raise InputError(f"task {facts['task']!r}: there is nothing to report, no sample was generated")

@@ -41,7 +41,7 @@ class Judged:
     verdict: Verdict
 
 
-Line = TypeVar("Line", Generated, Judged)
+Line = TypeVar("Line", bound=Generated | Judged)
 
 
 class Log(Generic[Line]):

@@ -1,0 +1,103 @@
+"""`unmask doctor`: what works on this machine, shown by trying it."""
+
+import importlib.util
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from .environment import package_version
+from .tables import print_rows
+
+
+class Check(NamedTuple):
+    """One line of the report. `essential` ones decide the exit code."""
+
+    name: str
+    works: bool
+    detail: str
+    essential: bool = True
+
+
+def print_report() -> int:
+    """Print the report; returns 0 if everything essential works, else 1."""
+    checks = [check for probe in _PROBES for check in probe()]
+    print_rows(("check", "", "detail"), [(c.name, "ok" if c.works else "no", c.detail) for c in checks])
+    return 0 if all(check.works for check in checks if check.essential) else 1
+
+
+def _versions() -> list[Check]:
+    names = ("torch", "transformers", "datasets", "math-verify", "sympy")
+    found = {name: package_version(name) for name in names}
+    missing = [name for name, number in found.items() if number is None]
+    detail = ", ".join(f"{name} {number}" for name, number in found.items() if number)
+    return [Check("packages", not missing, f"{detail}{'; missing: ' + ', '.join(missing) if missing else ''}")]
+
+
+def _machine() -> list[Check]:
+    import torch
+
+    cores, free = os.cpu_count() or 1, shutil.disk_usage(Path.cwd()).free / 1e9
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return [
+        Check("machine", True, f"{cores} cores, {torch.get_num_threads()} torch threads, {free:.0f} GB free here"),
+        Check("accelerator", bool(names), ", ".join(names) or "none; models run on the CPU in float32", essential=False),
+    ]
+
+
+def _decoding() -> list[Check]:
+    """Load the embedded model and decode one answer."""
+    from ..rewards.records import Message
+    from .models.model import load_model
+    from .records import DecodeConfig, Request
+
+    started = time.monotonic()
+    model = load_model("demo", device="cpu")
+    prompt = model.encode([Message("user", "Ana has 3 apples. Ana buys 4 more. How many apples are there now?")])
+    rollout = next(model.generate([Request("doctor", 0, prompt, 0)], DecodeConfig(temperature=0.0, max_new_tokens=64)))
+    seconds = time.monotonic() - started
+    return [Check("decoding", rollout.length > 0, f"demo answered {rollout.length} tokens in {seconds:.1f} s, load included")]
+
+
+def _verification() -> list[Check]:
+    """Judge one pair by string and one by algebra, in the pool."""
+    from ..rewards.plugins import load_verifier
+    from ..rewards.pool import VerifierPool
+    from ..rewards.records import Completion, Problem
+
+    problem = Problem("doctor", "doctor", (), r"\frac{\sqrt{2}}{2}")
+    started = time.monotonic()
+    with VerifierPool(load_verifier("math"), workers=1) as pool:
+        verdict = pool.submit(problem, Completion(r"\boxed{\frac{1}{\sqrt{2}}}")).result()
+    seconds = time.monotonic() - started
+    return [Check("verification", verdict.status == "correct", f"math: {verdict.status} in {seconds:.1f} s ({verdict.detail})")]
+
+
+def _storage() -> list[Check]:
+    """Write, lock and read back a run log."""
+    from .store import Judged, Lock, Log
+
+    with tempfile.TemporaryDirectory() as folder:
+        lock = Lock(Path(folder))
+        log = Log(Path(folder), Judged)
+        log.close()
+        lock.release()
+    return [Check("storage", True, "run logs can be written and locked")]
+
+
+def _hub() -> list[Check]:
+    """Reach the hub's name; a look-up alone, nothing is fetched."""
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        return [Check("hub", False, "HF_HUB_OFFLINE=1: local directories and --data only", essential=False)]
+    try:
+        socket.getaddrinfo("huggingface.co", 443)
+    except OSError as error:
+        return [Check("hub", False, f"not reachable ({error.strerror}): use local directories and --data", essential=False)]
+    return [Check("hub", importlib.util.find_spec("huggingface_hub") is not None, "name resolves", essential=False)]
+
+
+_PROBES: tuple[Callable[[], list[Check]], ...] = (_versions, _machine, _decoding, _verification, _storage, _hub)

@@ -1,0 +1,38 @@
+"""`--dry-run`: the resolved plan of a run, without loading weights or writing anything."""
+
+import yaml
+
+from ..rewards.serde import encode
+from .config import RunConfig
+from .models.checkpoint import fingerprint, open_checkpoint
+from .plan import TaskPlan, plan_tasks
+
+
+def print_plan(config: RunConfig) -> None:
+    """Print settings, checkpoint and tasks as YAML; the `settings` part can be given back with `--config`."""
+    checkpoint = open_checkpoint(config.model, config.revision)
+    plan = {
+        "settings": encode(config),
+        "checkpoint": {
+            "family": checkpoint.family.name,
+            "revision": checkpoint.revision,
+            "fingerprint": fingerprint(checkpoint.path),
+            "mask_id": checkpoint.mask_id,
+            "stop_ids": list(checkpoint.stop_ids),
+        },
+        "tasks": [_task(task) for task in plan_tasks(config, checkpoint)],
+    }
+    print(yaml.safe_dump(plan, sort_keys=False, allow_unicode=True), end="")
+
+
+def _task(plan: TaskPlan) -> dict[str, object]:
+    return {
+        "task": plan.name,
+        "problems": len(plan.problems),
+        "samples": plan.samples,
+        "completions": plan.total,
+        "data_revision": getattr(plan.benchmark, "revision", ""),
+        "verifier": f"{plan.verifier.name} {plan.verifier.version}",
+        "decode": encode(plan.decode),
+        "first_prompt": [encode(message) for message in plan.problems[0].prompt],
+    }

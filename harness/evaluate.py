@@ -1,0 +1,250 @@
+"""Runs an evaluation into a run directory: generate, verify meanwhile, report. Repeating it resumes.
+
+One thread generates; verdicts come from the pool's processes while it does. Every completion and every verdict is on disk
+as soon as it exists. What is there already is neither generated nor judged again.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..rewards.errors import InputError
+from ..rewards.pool import VerifierPool
+from ..rewards.records import Completion, Problem, Verdict
+from ..rewards.serde import encode
+from .config import RunConfig, first_difference, write_config
+from .environment import environment
+from .models.checkpoint import open_checkpoint
+from .models.model import load_model
+from .plan import Job, TaskPlan, jobs, plan_tasks
+from .progress import Progress, show_progress
+from .records import Rollout, Sample
+from .results import TaskResult, VerifierInfo, summarise
+from .store import Generated, Judged, Lock, Log, make_folder, write_atomically
+
+
+class RunError(RuntimeError):
+    """The run did what it could, and its result must not be used as it is. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The results of all tasks, and where the run directory is."""
+
+    tasks: tuple[TaskResult, ...]
+    path: Path
+
+
+def evaluate(config: RunConfig, out: Path | str) -> RunResult:
+    """Score a checkpoint; returns the results that `results.json` holds.
+
+    Raises InputError for bad settings and RunError when too many samples could not be judged.
+    """
+    out = Path(out)
+    plans = plan_tasks(config, open_checkpoint(config.model, config.revision))
+    make_folder(out)
+    lock = Lock(out)
+    try:
+        return _Run(config, out, plans).go()
+    finally:
+        lock.release()
+
+
+class _Run:
+    def __init__(self, config: RunConfig, out: Path, plans: list[TaskPlan]) -> None:
+        self._config, self._out, self._plans = config, out, plans
+        self._claim_folder()
+        self._model = load_model(config.model, dtype=config.dtype, device=config.device, revision=config.revision)
+        self._write("environment.json", environment(self._model, config))
+        self._records = Log(out / "records", Generated)
+
+    def go(self) -> RunResult:
+        from .export import write_problems
+
+        write_problems(self._out / "problems.parquet", (problem for plan in self._plans for problem in plan.problems))
+        try:
+            results = tuple(self._task(plan) for plan in self._plans)
+            self._write_samples()
+        finally:
+            self._records.close()
+        self._write("results.json", {"schema": 1, "tasks": encode(results)})
+        self._check_errors(results)
+        return RunResult(results, self._out)
+
+    def _claim_folder(self) -> None:
+        """Take an empty folder or one of the same run."""
+        existing = self._out / "config.yaml"
+        if not existing.exists():
+            strangers = [path.name for path in self._out.iterdir() if path.name != ".lock"]
+            if strangers:
+                raise InputError(f"--out: {self._out} holds {strangers[0]} and is no run directory; choose another folder")
+            write_config(self._config, existing)
+        elif difference := first_difference(self._config, existing):
+            raise InputError(f"--out: {self._out} is a run with other settings ({difference}); choose another folder")
+
+    def _task(self, plan: TaskPlan) -> TaskResult:
+        todo = list(jobs(plan, self._model, self._config.seed))
+        done = sum(job.key in self._records for job in todo)
+        verdicts = self._verdicts(plan)
+        session = _Session(self._records, verdicts, plan)
+        try:
+            with (
+                VerifierPool(plan.verifier, self._config.workers) as pool,
+                show_progress(plan.name, plan.total, done) as progress,
+            ):
+                self._generate_and_judge(todo, session.over(pool, progress), plan)
+        finally:
+            if session.tokens:
+                self._log_session(plan, session)
+            verdicts.close()
+        return self._summary(plan, todo)
+
+    def _generate_and_judge(self, todo: list[Job], session: "_Session", plan: TaskPlan) -> None:
+        for job in todo:
+            if job.key in self._records:
+                session.judge_recorded(job)
+        missing = {(job.request.problem_id, job.request.sample): job for job in todo if job.key not in self._records}
+        requests = (job.request for job in missing.values())
+        session.start()
+        for rollout in self._model.generate(requests, plan.decode, max_batch=self._config.max_batch):
+            session.add(missing[rollout.problem_id, rollout.sample], rollout)
+        session.finish()
+
+    def _verdicts(self, plan: TaskPlan) -> Log[Judged]:
+        from .identity import verifier_folder
+
+        return Log(self._out / "verdicts" / verifier_folder(plan.verifier), Judged)
+
+    def _samples(self, plan: TaskPlan, todo: list[Job]) -> Iterator[tuple[str, Problem, Sample]]:
+        verdicts = self._verdicts(plan)
+        try:
+            for job in todo:
+                record, judged = self._records.get(job.key), verdicts.get(job.key)
+                yield job.key, job.problem, Sample(plan.name, job.problem.id, record.cluster, record.rollout, judged.verdict)
+        finally:
+            verdicts.close()
+
+    def _summary(self, plan: TaskPlan, todo: list[Job]) -> TaskResult:
+        return summarise(
+            (sample for _, _, sample in self._samples(plan, todo)),
+            task=plan.name,
+            metric=getattr(plan.benchmark, "metric", "mean"),
+            problems=len(plan.problems),
+            samples=plan.samples,
+            tokens_per_second=self._tokens_per_second(plan),
+            data_revision=getattr(plan.benchmark, "revision", ""),
+            verifier=VerifierInfo(plan.verifier.name, plan.verifier.version),
+            seed=self._config.seed,
+            notes=tuple(getattr(plan.benchmark, "notes", ())),
+        )
+
+    def _write_samples(self) -> None:
+        from .export import write_samples
+
+        rows = (row for plan in self._plans for row in self._samples(plan, list(jobs(plan, self._model, self._config.seed))))
+        write_samples(self._out / "samples.parquet", rows)
+
+    def _log_session(self, plan: TaskPlan, session: "_Session") -> None:
+        line = {"task": plan.name, "samples": session.samples, "tokens": session.tokens, "seconds": round(session.seconds, 3)}
+        with (self._out / "sessions.jsonl").open("a") as file:
+            file.write(f"{json.dumps(line)}\n")
+
+    def _tokens_per_second(self, plan: TaskPlan) -> float | None:
+        path = self._out / "sessions.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        mine = [line for line in lines if line["task"] == plan.name]
+        seconds = sum(line["seconds"] for line in mine)
+        return round(sum(line["tokens"] for line in mine) / seconds, 1) if seconds else None
+
+    def _check_errors(self, results: tuple[TaskResult, ...]) -> None:
+        for result in results:
+            errors = result.statuses.get("verifier_error", 0)
+            total = result.problems * result.samples
+            if errors > self._config.max_verifier_errors * total:
+                raise RunError(
+                    f"{result.task}: {errors} of {total} samples could not be judged "
+                    f"(allowed: {self._config.max_verifier_errors:.0%}); see `detail` in {self._out / 'verdicts'}"
+                )
+
+    def _write(self, name: str, data: dict[str, Any]) -> None:
+        write_atomically(self._out / name, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+class _Session:
+    """One task in one process: writes what comes, hands it to the pool, and writes the verdicts."""
+
+    def __init__(self, records: Log[Generated], verdicts: Log[Judged], plan: TaskPlan) -> None:
+        self._records, self._verdicts, self._plan = records, verdicts, plan
+        self._changed = threading.Condition()
+        self._waiting = 0
+        self._failure: BaseException | None = None
+        self.samples = self.tokens = 0
+        self._started: float | None = None
+        self._ended: float | None = None
+
+    def over(self, pool: VerifierPool, progress: Progress) -> "_Session":
+        self._pool, self._progress = pool, progress
+        return self
+
+    @property
+    def seconds(self) -> float:
+        """Time spent generating so far."""
+        return 0.0 if self._started is None else (self._ended or time.monotonic()) - self._started
+
+    def start(self) -> None:
+        self._started = time.monotonic()
+
+    def add(self, job: Job, rollout: Rollout) -> None:
+        """Write a new rollout and have it judged. Raises what went wrong with an earlier verdict, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+        self._records.append(Generated(job.key, self._plan.name, job.problem.cluster, rollout))
+        self.samples, self.tokens, self._ended = self.samples + 1, self.tokens + rollout.length, time.monotonic()
+        self._progress.generated(rollout)
+        self._judge(job, rollout)
+
+    def judge_recorded(self, job: Job) -> None:
+        """Judge a completion that an earlier session generated, unless that was done; show its verdict either way."""
+        if job.key in self._verdicts:
+            self._progress.judged(self._verdicts.get(job.key).verdict)
+        else:
+            self._judge(job, self._records.get(job.key).rollout)
+
+    def finish(self) -> None:
+        """Wait for all verdicts."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting == 0)
+        if self._failure is not None:
+            raise self._failure
+
+    def _judge(self, job: Job, rollout: Rollout) -> None:
+        if rollout.finish == "error":
+            self._store(job.key, Verdict(0.0, "unparsed", detail=f"nothing was generated: {rollout.detail}"))
+            return
+        length = rollout.length
+        completion = Completion(rollout.text, rollout.token_ids[:length], rollout.step_map[:length], rollout.finish)
+        with self._changed:
+            self._waiting += 1
+        self._pool.submit(job.problem, completion).add_done_callback(partial(self._when_judged, job.key))
+
+    def _when_judged(self, key: str, future: Future[Verdict]) -> None:
+        """Called by the pool, in its own thread or here: keep the verdict, or what went wrong, for this thread to raise."""
+        try:
+            if not future.cancelled():
+                self._store(key, future.result())
+        except Exception as error:
+            self._failure = error
+        with self._changed:
+            self._waiting -= 1
+            self._changed.notify_all()
+
+    def _store(self, key: str, verdict: Verdict) -> None:
+        with self._changed:
+            self._verdicts.append(Judged(key, verdict))
+        self._progress.judged(verdict)

@@ -1,0 +1,37 @@
+"""`unmask list`: tasks, models and verifiers."""
+
+from ..benchmarks.registry import list_benchmarks
+from ..rewards.plugins import VERIFIERS, known_names
+from .models.checkpoint import EMBEDDED
+from .models.families import FAMILIES
+from .tables import console, print_rows
+
+
+def print_lists(what: str | None) -> None:
+    """Print one list, or all with their titles."""
+    lists = {"tasks": _tasks, "models": _models, "verifiers": _verifiers}
+    for name, show in lists.items():
+        if what in (None, name):
+            if what is None:
+                console().print(f"[bold]{name}[/bold]")
+            show()
+
+
+def _tasks() -> None:
+    rows = [(task.name, "" if task.size is None else f"{task.size:,}", task.description) for task in list_benchmarks()]
+    print_rows(("task", "problems", "what"), rows)
+
+
+def _models() -> None:
+    rows = [
+        (family.name, family.title, ", ".join(family.model_types), family.attention, f"{family.base}ForCausalLM")
+        for family in FAMILIES
+    ]
+    print_rows(("family", "what", "model_type", "attention", "transformers class"), rows)
+    print(f"embedded checkpoints: {', '.join(EMBEDDED)}; others: a directory or a hub id of a family above")
+
+
+def _verifiers() -> None:
+    rows = [(name, VERIFIERS.get(name, "plug-in")) for name in known_names("unmask.verifiers", VERIFIERS)]
+    print_rows(("verifier", "where"), rows)
+    print("your own: package.module:attribute or file.py:attribute, a function reward(problem, completion) -> float is enough")
