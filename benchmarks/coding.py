@@ -6,6 +6,7 @@ signature) is not offered. What a test needs is said by a `CodeReference` (unmas
 
 import ast
 import builtins
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -48,20 +49,29 @@ def called_functions(tests: Iterable[str], solution: str, where: str) -> list[st
     return list(dict.fromkeys(wanted))
 
 
+def statements(code: str) -> list[ast.stmt]:
+    """Return the statements of a program that is read and not run. Raises ValueError when it is none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of invalid escapes in other people's code
+        try:
+            return ast.parse(code).body
+        except (SyntaxError, RecursionError) as error:
+            raise ValueError(str(error)) from None
+
+
 def _calls(code: str, where: str) -> list[str]:
     try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError) as error:
+        nodes = [node for statement in statements(code) for node in ast.walk(statement)]
+    except ValueError as error:
         raise InputError(f"{where}: field 'test_list': not Python ({error})") from None
-    return [node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    return [node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
 
 
 def _definitions(code: str) -> set[str]:
     try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError):
+        return {node.name for node in statements(code) if isinstance(node, ast.FunctionDef)}
+    except ValueError:
         return set()
-    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def text_list(row: Row, name: str) -> list[str]:

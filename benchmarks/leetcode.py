@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from ..rewards.errors import InputError
-from .coding import CodeBenchmark, as_answer
+from .coding import CodeBenchmark, as_answer, statements
 from .rows import Row
 from .rowset import Item
 from .sources import Source
@@ -41,8 +41,8 @@ def read(row: Row) -> Item | None:
 def _asserts(row: Row, test: str) -> list[str]:
     """Return the statements of `check(candidate)` one by one."""
     try:
-        (check,) = ast.parse(test).body
-    except (SyntaxError, ValueError) as error:
+        (check,) = statements(test)
+    except ValueError as error:
         raise InputError(f"{row.where}: field 'test': expected one function check(candidate) ({error})") from None
     body = getattr(check, "body", [])
     if not body or not all(isinstance(statement, ast.Assert) for statement in body):

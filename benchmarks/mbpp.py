@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..rewards.errors import InputError
-from .coding import CodeBenchmark, as_answer, called_functions, text_list
+from .coding import CodeBenchmark, as_answer, called_functions, statements, text_list
 from .rows import Row
 from .rowset import Item
 from .sources import Hub, Source
@@ -25,11 +25,12 @@ def read(row: Row) -> Item:
     solution = str(row.first("code") or "")
     imports = row.first("test_imports") or []
     setup = str(row.first("test_setup_code") or "")
+    entries = called_functions(tests, solution, row.where)
     reference: dict[str, Any] = {"style": "assert", "setup": "\n".join(imports), "prelude": False}
     if setup or any(_passes_builtins(test) for test in tests):
         reference |= {"tests": [_beside_setup(test, setup, row) for test in tests], "entries": ["_run"], "prefix": _RUN}
     else:
-        reference |= {"tests": tests, "entries": called_functions(tests, solution, row.where)}
+        reference |= {"tests": tests, "entries": entries}
     question = f"{row.text('text', 'prompt')}\nYour code should pass the test:\n{tests[0]}\n"
     metadata = {"task_id": int(row.text("task_id"))}
     return Item(question, reference, metadata, as_answer(solution) if solution else None)
@@ -46,15 +47,16 @@ _RUN = """def _run(setup, expression):
 
 
 def _passes_builtins(test: str) -> bool:
-    calls = (node for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Call))
+    nodes = (node for statement in statements(test) for node in ast.walk(statement))
+    calls = (node for node in nodes if isinstance(node, ast.Call))
     return any(isinstance(argument, ast.Name) and hasattr(builtins, argument.id) for call in calls for argument in call.args)
 
 
 def _beside_setup(test: str, setup: str, row: Row) -> str:
     """Return `assert call == value` with the call evaluated by the candidate, after the setup."""
     try:
-        (statement,) = ast.parse(test).body
-    except (SyntaxError, ValueError) as error:
+        (statement,) = statements(test)
+    except ValueError as error:
         raise InputError(f"{row.where}: field 'test_list': not one statement ({error})") from None
     compared = statement.test if isinstance(statement, ast.Assert) else None
     if not (isinstance(compared, ast.Compare) and len(compared.ops) == 1 and isinstance(compared.ops[0], ast.Eq)):

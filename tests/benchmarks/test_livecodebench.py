@@ -263,7 +263,7 @@ def judge(problem: Problem, code: str, rule: Any = "default") -> Verdict:
 
 
 @pytest.fixture(scope="module")
-def problems() -> dict[str, Problem]:
+def problems(sandboxed: None) -> dict[str, Problem]:
     if SHARED is None:
         pytest.skip("no shared/ folder beside the checkout")
     return {p.id.partition("/")[2]: p for p in load_benchmark("livecodebench", SHARED, tests="available").load()}
@@ -301,7 +301,9 @@ def test_code_outside_the_last_two_fences_is_not_taken(problems: dict[str, Probl
 
 
 def test_a_function_is_called_with_json_arguments(problems: dict[str, Problem]) -> None:
-    code = "class Solution:\n    def findWordsContaining(self, words, x):\n        return [i for i, w in enumerate(words) if x in w]"
+    code = (
+        "class Solution:\n    def findWordsContaining(self, words, x):\n        return [i for i, w in enumerate(words) if x in w]"
+    )
     assert judge(problems["3194"], code).reward == 1.0
     assert judge(problems["3194"], code.replace("return [", "return [0] + [")).reward == 0.0
 
