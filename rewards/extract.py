@@ -224,7 +224,9 @@ def trim(answer: str) -> str:
     previous = None
     while previous != answer:
         previous = answer
-        answer = answer.strip().rstrip(" \t\r\n.,;:。\\")
+        answer = answer.strip()
+        if not answer.endswith("..."):  # 0.333... is a number
+            answer = answer.rstrip(" \t\r\n.,;:。\\")
         for stripped in _undelimited(answer):
             answer = stripped
     return answer

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .answers import cascade
+from .answers.perturb import perturbed
 from .answers.typed import Question
 from .errors import InputError, nearest
 from .extract import MATH_ORDER, Extraction, Extractor, check_order, extract
@@ -21,10 +22,17 @@ Rule = Literal["unmask", "math_verify", "minerva", "prm800k", "dllm_rl"]
 RULES: tuple[Rule, ...] = ("unmask", "math_verify", "minerva", "prm800k", "dllm_rl")
 VERSION = "2"
 
+_STATEMENTS = {
+    "boxed": r"\boxed{{}}",
+    "hash": "#### {}",
+    "phrase": "The answer is: {}",
+    "bold": "**{}**",
+    "dollar": "So it is ${}$",
+}
 _PERCENT = re.compile(r"percent|\\?%", re.I)
 _EQUATION = re.compile(
-    r"equations? (?:of|for|whose|that)\b|(?:an|the|your|its|simplest) equation\b|in the form|what line|asymptote|directrix|inequality|"
-    r"axis of symmetry|as an equation",
+    r"equations? (?:of|for|whose|that)\b|(?:an|the|your|its|simplest) equation\b|in the form|what line|asymptote|directrix|"
+    r"inequality|axis of symmetry|as an equation",
     re.I,
 )
 
@@ -45,7 +53,9 @@ class MathVerifier:
         object.__setattr__(self, "order", tuple(self.order))
         check_order(self.order)
         if self.rule not in RULES:
-            raise InputError(f"option 'rule': no rule is called {self.rule!r}{nearest(self.rule, RULES)}; known: {', '.join(RULES)}")
+            raise InputError(
+                f"option 'rule': no rule is called {self.rule!r}{nearest(self.rule, RULES)}; known: {', '.join(RULES)}"
+            )
         if not 0 <= self.tolerance < 1:
             raise InputError(f"option 'tolerance': must be at least 0 and below 1, is {self.tolerance}")
 
@@ -95,9 +105,20 @@ class MathVerifier:
         assert found is not None
         if self.rule == "unmask":
             return _verdict(cascade.deep(gold, found.answer, self._question(problem)), gold, found)
-        from . import rules
+        from .answers import rules
 
         return _verdict(rules.decide(self.rule, gold, found.answer), gold, found)
+
+    def gold_completion(self, problem: Problem) -> Completion:
+        """Return a completion that gives the gold answer (for `validate`)."""
+        return Completion(self._stated(gold_answer(problem)))
+
+    def wrong_completions(self, problem: Problem) -> list[Completion]:
+        """Return completions that give answers near the gold one, and wrong (for `validate`)."""
+        return [Completion(self._stated(answer)) for answer in perturbed(gold_answer(problem))]
+
+    def _stated(self, answer: str) -> str:
+        return _STATEMENTS.get(self.order[0], "{}").replace("{}", answer)
 
     def _question(self, problem: Problem) -> Question:
         asked = " ".join(message.content for message in problem.prompt)

@@ -8,12 +8,12 @@ decided. An answer that the grammar does not cover is never equal to one that it
 import re
 from dataclasses import dataclass
 
-from .guard import TooBig, refusal
+from .guard import TooBigError, refusal
 from .judges import ExactJudge, ValueJudge
 from .normal import normalise, string_key
 from .parse import parse
 from .texts import choice, gold_choice, is_wordy, words
-from .tokens import Unreadable
+from .tokens import UnreadableError
 from .tree import Node
 from .typed import Answer, Comparison, Question
 
@@ -27,7 +27,7 @@ class Outcome:
     refused: bool = False
 
 
-_INTEGER = re.compile(r"[-+]?\d{1,300}")
+_INTEGER = re.compile(r"[-+]?[0-9]{1,300}")
 
 
 def quick(gold: str, answer: str, question: Question) -> Outcome | None:
@@ -72,13 +72,13 @@ def deep(gold: str, answer: str, question: Question) -> Outcome:
             return outcome
     from . import symbolic
 
-    return symbolic.decide(mine, yours, trees)
+    return Outcome(*symbolic.decide(mine, yours, trees))
 
 
 def _outcome(gold: Node, answer: Node, comparison: Comparison, how: str) -> Outcome | None:
     try:
         equal: Answer = comparison.equal(gold, answer)
-    except TooBig as error:
+    except TooBigError as error:
         return Outcome(False, f"refused: {error}", refused=True)
     return None if equal is None else Outcome(equal, how)
 
@@ -87,5 +87,5 @@ def read(gold: str, answer: str) -> tuple[Node, Node] | None:
     """Parse both sides, or return None when one cannot be read."""
     try:
         return parse(gold), parse(answer)
-    except (Unreadable, RecursionError):
+    except (UnreadableError, RecursionError):
         return None

@@ -4,7 +4,7 @@ Free symbols get real values that look random but are the same in every process 
 function unless it names `i`: points where either side is not real, or not defined, say nothing. Two sides are equal when they
 agree to 25 digits at every usable point and there are at least four of them (one, for constants); for two different elementary
 expressions of the size of an answer the chance of that is negligible. Runs in workers only: it needs mpmath, and though
-every operation is bounded (`guard.TooBig`), hostile input may still cost milliseconds.
+every operation is bounded (`guard.TooBigError`), hostile input may still cost milliseconds.
 """
 
 import hashlib
@@ -14,20 +14,31 @@ from typing import Any
 
 import mpmath
 
-from .exact import MAX_FACTORIAL, exact
-from .guard import TooBig
-from .tree import Node, has, symbols, walk
+from .exact import MAX_FACTORIAL
+from .guard import TooBigError
+from .tree import Node, symbols, walk
 
 DIGITS = 40
 AGREE = mpmath.mpf(10) ** -25
 _TINY = mpmath.mpf(10) ** -25
 _MAX_EXPONENT = 20_000  # decimal digits a value may have before the point
 _MIN_POINTS = 4
-_RANGES = ((0.3, 2.9), (0.3, 2.9), (-3.1, -0.2), (4.1, 21.0), (-0.95, 0.95), (0.05, 0.95), (-9.0, 9.0), (1.1, 1.9), (25.0, 90.0), (-0.9, -0.1))
+_RANGES = (
+    (0.3, 2.9),
+    (0.3, 2.9),
+    (-3.1, -0.2),
+    (4.1, 21.0),
+    (-0.95, 0.95),
+    (0.05, 0.95),
+    (-9.0, 9.0),
+    (1.1, 1.9),
+    (25.0, 90.0),
+    (-0.9, -0.1),
+)
 Point = Mapping[str, Any]
 
 
-class Undefined(Exception):
+class UndefinedError(Exception):
     """The expression has no value here, or holds what cannot be evaluated."""
 
 
@@ -42,33 +53,35 @@ def _value(name: str, index: int, low: float, high: float) -> Any:
 
 
 def same_value(left: Node, right: Node) -> bool | None:
-    """Tell whether two expressions are equal. None: not enough points where both have a value. Raises TooBig."""
-    return agree(left, right, lambda a, b: close(a, b))
+    """Tell whether two expressions are equal. None: not enough points where both have a value. Raises TooBigError."""
+    return agree(left, right, close)
 
 
 def same_up_to_factor(left: Node, right: Node) -> bool | None:
     """Tell whether left/right is one nonzero constant: two sides of equations that say the same."""
-    return _constant(left, right, lambda a, b: a / b)
+    factors: list[Any] = []
 
-
-def same_up_to_constant(left: Node, right: Node) -> bool | None:
-    """Tell whether left - right is constant: antiderivatives."""
-    return _constant(left, right, lambda a, b: a - b)
-
-
-def _constant(left: Node, right: Node, combine: Callable[[Any, Any], Any]) -> bool | None:
-    found: list[Any] = []
-
-    def keeps(a: Any, b: Any) -> bool:
-        if combine(1, 2) == 0.5 and (abs(b) < _TINY or abs(a) < _TINY):
-            return abs(a) < _TINY and abs(b) < _TINY
-        found.append(combine(a, b))
-        return close(found[0], found[-1])
+    def keeps(a: Any, b: Any) -> Any:
+        if min(abs(a), abs(b)) < _TINY:
+            return max(abs(a), abs(b)) < _TINY
+        factors.append(a / b)
+        return close(factors[0], factors[-1])
 
     return agree(left, right, keeps)
 
 
-def agree(left: Node, right: Node, test: Callable[[Any, Any], bool]) -> bool | None:
+def same_up_to_constant(left: Node, right: Node) -> bool | None:
+    """Tell whether left - right is constant: antiderivatives."""
+    offsets: list[Any] = []
+
+    def keeps(a: Any, b: Any) -> Any:
+        offsets.append(a - b)
+        return abs(offsets[0] - offsets[-1]) <= AGREE * max(1, abs(a), abs(b))
+
+    return agree(left, right, keeps)
+
+
+def agree(left: Node, right: Node, test: Callable[[Any, Any], Any]) -> bool | None:
     """Apply `test` at every usable point; False at the first that fails, None when there are too few."""
     names = symbols(left) | symbols(right)
     is_complex = any(part.kind == "const" and part.value == "i" for side in (left, right) for part in walk(side))
@@ -77,7 +90,7 @@ def agree(left: Node, right: Node, test: Callable[[Any, Any], bool]) -> bool | N
         for point in points(sorted(names)) if names else [{}]:
             try:
                 a, b = value(left, point), value(right, point)
-            except Undefined:
+            except UndefinedError:
                 continue
             if names and not is_complex and not (_real(a) and _real(b)):
                 continue
@@ -101,7 +114,7 @@ def _real(a: Any) -> bool:
 
 
 def value(node: Node, point: Point) -> Any:
-    """Return the value of `node` at `point`. Raises Undefined and TooBig."""
+    """Return the value of `node` at `point`. Raises UndefinedError and TooBigError."""
     if node.kind == "num":
         fraction: Fraction = node.value.value
         return mpmath.mpf(fraction.numerator) / fraction.denominator
@@ -111,27 +124,37 @@ def value(node: Node, point: Point) -> Any:
         return _constant_value(node.value)
     if node.kind == "fn":
         return _function(node, point)
+    if node.kind == "apply":
+        return _unknown_function(node, point)
     rule = _RULES.get(node.kind)
     if rule is None:
-        raise Undefined(node.kind)
+        raise UndefinedError(node.kind)
     arguments = [value(arg, point) for arg in node.args]
     try:
         return _bounded(rule(*arguments))
     except (ZeroDivisionError, ValueError, OverflowError, TypeError) as error:
-        raise Undefined(str(error)) from None
+        raise UndefinedError(str(error)) from None
+
+
+def _unknown_function(node: Node, point: Point) -> Any:
+    """`f(2)` has some value, the same wherever it stands, and another than `f(3)` and `g(2)`."""
+    phase = _value(str(node.value), 0, 1.0, 2.0)
+    for index, argument in enumerate(node.args):
+        phase += value(argument, point) * _value(str(node.value), index + 1, 1.0, 2.0)
+    return 2 + mpmath.cos(phase)
 
 
 def _constant_value(name: str) -> Any:
     if name == "oo":
-        raise Undefined("infinity")
+        raise UndefinedError("infinity")
     return {"pi": mpmath.pi, "e": mpmath.e, "i": mpmath.mpc(0, 1)}[name] * 1
 
 
 def _bounded(result: Any) -> Any:
     if mpmath.isnan(result) or mpmath.isinf(result):
-        raise Undefined("no finite value")
+        raise UndefinedError("no finite value")
     if abs(mpmath.mag(result)) > _MAX_EXPONENT * 4 if result else False:
-        raise TooBig("a huge number")
+        raise TooBigError("a huge number")
     return result
 
 
@@ -139,9 +162,9 @@ def _power(base: Any, exponent: Any) -> Any:
     if base == 0:
         if mpmath.re(exponent) > 0:
             return mpmath.mpf(0)
-        raise Undefined("zero to a power that is not positive")
+        raise UndefinedError("zero to a power that is not positive")
     if abs(exponent) * max(1, abs(mpmath.mag(base))) > _MAX_EXPONENT:
-        raise TooBig("a huge power")
+        raise TooBigError("a huge power")
     if _is_real_negative(base) and (odd := _odd_denominator(exponent)):
         return -((-base) ** exponent) if odd % 2 else (-base) ** exponent
     return base**exponent
@@ -164,7 +187,7 @@ def _odd_denominator(exponent: Any) -> int:
 
 def _root(base: Any, index: Any) -> Any:
     if index == 0:
-        raise Undefined("a zeroth root")
+        raise UndefinedError("a zeroth root")
     if _is_real_negative(base) and mpmath.im(index) == 0 and mpmath.nint(index) == index and int(mpmath.nint(index)) % 2:
         return -((-base) ** (1 / index))
     return _power(base, 1 / index)
@@ -172,7 +195,7 @@ def _root(base: Any, index: Any) -> Any:
 
 def _factorial(argument: Any) -> Any:
     if abs(argument) > MAX_FACTORIAL:
-        raise TooBig("a huge factorial")
+        raise TooBigError("a huge factorial")
     return mpmath.gamma(argument + 1)
 
 
@@ -182,14 +205,14 @@ def _log(argument: Any, base: Any) -> Any:
 
 def _binomial(n: Any, k: Any) -> Any:
     if max(abs(n), abs(k)) > MAX_FACTORIAL:
-        raise TooBig("a huge binomial coefficient")
+        raise TooBigError("a huge binomial coefficient")
     return mpmath.binomial(n, k)
 
 
 def _real_only(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def checked(argument: Any) -> Any:
         if not _real(argument):
-            raise Undefined("not real")
+            raise UndefinedError("not real")
         nearest = mpmath.nint(mpmath.re(argument))
         # A value that is an integer but for rounding is that integer.
         return function(nearest if abs(nearest - argument) < AGREE * max(1, abs(argument)) else mpmath.re(argument))
@@ -202,27 +225,50 @@ def _function(node: Node, point: Point) -> Any:
     arguments = [value(arg, point) for arg in node.args]
     if len(arguments) == 1 and name in _FUNCTIONS:
         if name in ("exp", "sinh", "cosh") and abs(arguments[0]) > _MAX_EXPONENT:
-            raise TooBig("a huge power")
+            raise TooBigError("a huge power")
         try:
             return _bounded(_FUNCTIONS[name](arguments[0]))
         except (ZeroDivisionError, ValueError, OverflowError) as error:
-            raise Undefined(str(error)) from None
+            raise UndefinedError(str(error)) from None
     if name in ("max", "min") and all(_real(argument) for argument in arguments):
         return (max if name == "max" else min)(mpmath.re(argument) for argument in arguments)
-    raise Undefined(name)
+    raise UndefinedError(name)
 
 
-# \log without a base means different things to different people: dividing by an arbitrary constant keeps its laws and nothing else.
+# \log without a base means different things to different people: dividing by some constant keeps its laws and nothing else.
 _UNKNOWN_BASE = mpmath.mpf("1.37254981361")
 
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    **{name: getattr(mpmath, name) for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "sech", "csch", "exp")},
-    **{"ln": mpmath.log, "log": lambda a: mpmath.log(a) / _UNKNOWN_BASE, "lg": lambda a: mpmath.log(a, 10), "abs": abs},
-    **{"arcsin": mpmath.asin, "asin": mpmath.asin, "arccos": mpmath.acos, "acos": mpmath.acos, "arctan": mpmath.atan},
-    **{"atan": mpmath.atan, "arccot": mpmath.acot, "arcsec": mpmath.asec, "arccsc": mpmath.acsc, "arcsinh": mpmath.asinh},
-    **{"asinh": mpmath.asinh, "arccosh": mpmath.acosh, "acosh": mpmath.acosh, "arctanh": mpmath.atanh, "atanh": mpmath.atanh},
-    **{"floor": _real_only(mpmath.floor), "ceil": _real_only(mpmath.ceil), "Re": mpmath.re, "Im": mpmath.im},
-    **{"arg": mpmath.arg, "sgn": mpmath.sign, "cbrt": lambda a: _root(a, mpmath.mpf(3))},
+    **{
+        name: getattr(mpmath, name)
+        for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "sech", "csch", "exp")
+    },
+    "ln": mpmath.log,
+    "log": lambda a: mpmath.log(a) / _UNKNOWN_BASE,
+    "lg": lambda a: mpmath.log(a, 10),
+    "abs": abs,
+    "arcsin": mpmath.asin,
+    "asin": mpmath.asin,
+    "arccos": mpmath.acos,
+    "acos": mpmath.acos,
+    "arctan": mpmath.atan,
+    "atan": mpmath.atan,
+    "arccot": mpmath.acot,
+    "arcsec": mpmath.asec,
+    "arccsc": mpmath.acsc,
+    "arcsinh": mpmath.asinh,
+    "asinh": mpmath.asinh,
+    "arccosh": mpmath.acosh,
+    "acosh": mpmath.acosh,
+    "arctanh": mpmath.atanh,
+    "atanh": mpmath.atanh,
+    "floor": _real_only(mpmath.floor),
+    "ceil": _real_only(mpmath.ceil),
+    "Re": mpmath.re,
+    "Im": mpmath.im,
+    "arg": mpmath.arg,
+    "sgn": mpmath.sign,
+    "cbrt": lambda a: _root(a, mpmath.mpf(3)),
 }
 
 _RULES: dict[str, Callable[..., Any]] = {
@@ -241,5 +287,3 @@ _RULES: dict[str, Callable[..., Any]] = {
     "degree": lambda a: a * mpmath.pi / 180,
     "log": _log,
 }
-
-__all__ = ["DIGITS", "Undefined", "agree", "close", "exact", "has", "points", "same_up_to_constant", "same_up_to_factor", "same_value", "value"]

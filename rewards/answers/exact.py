@@ -1,13 +1,14 @@
 """Exact rational values of answers that have one: arithmetic on integers, decimals and fractions, roots that come out.
 
 In process and in microseconds: every operation is bounded in the size of its result, and what would be larger is refused
-(`guard.TooBig`), before it is computed. Not covered: anything irrational (`evaluate`), anything with a symbol.
+(`guard.TooBigError`), before it is computed. Not covered: anything irrational (`evaluate`), anything with a symbol.
 """
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
-from .guard import TooBig
+from .guard import TooBigError
 from .tree import Node
 
 MAX_BITS = 40_000
@@ -15,7 +16,7 @@ MAX_FACTORIAL = 3_000
 
 
 def exact(node: Node) -> Fraction | None:
-    """Return the rational value of `node`, or None when it has none or none that is plain to see. Raises TooBig."""
+    """Return the rational value of `node`, or None when it has none or none that is plain to see. Raises TooBigError."""
     rule = _RULES.get(node.kind)
     if rule is None:
         return None
@@ -31,13 +32,15 @@ def exact(node: Node) -> Fraction | None:
 
 
 def power(base: Fraction, exponent: Fraction) -> Fraction | None:
-    """Return base ** exponent if it is rational. Raises TooBig, also for towers whose top is too big to look at."""
+    """Return base ** exponent if it is rational. Raises TooBigError, also for towers whose top is too big to look at."""
     if base == 0 and exponent <= 0:
         return None
     if exponent.denominator == 1:
         bits = max(base.numerator.bit_length(), base.denominator.bit_length())
         if abs(base) != 1 and bits * abs(exponent.numerator) > MAX_BITS:
-            raise TooBig(f"a power of about {bits * abs(exponent.numerator):.0e} bits" if abs(exponent) < 10**300 else "a huge power")
+            raise TooBigError(
+                f"a power of about {bits * abs(exponent.numerator):.0e} bits" if abs(exponent) < 10**300 else "a huge power"
+            )
         return base**exponent.numerator if abs(base) != 1 else base ** (exponent.numerator % 2)
     if exponent.denominator > 64:
         return None
@@ -72,7 +75,7 @@ def _factorial(value: Fraction) -> Fraction | None:
     if value.denominator != 1 or value < 0:
         return None
     if value > MAX_FACTORIAL:
-        raise TooBig("a huge factorial")
+        raise TooBigError("a huge factorial")
     return Fraction(math.factorial(value.numerator))
 
 
@@ -80,7 +83,7 @@ def _binomial(n: Fraction, k: Fraction) -> Fraction | None:
     if n.denominator != 1 or k.denominator != 1 or n < 0 or k < 0:
         return None
     if n > MAX_FACTORIAL:
-        raise TooBig("a huge binomial coefficient")
+        raise TooBigError("a huge binomial coefficient")
     return Fraction(math.comb(n.numerator, k.numerator))
 
 
@@ -90,11 +93,11 @@ def _divide(top: Fraction, bottom: Fraction) -> Fraction | None:
 
 def _bounded(value: Fraction | None) -> Fraction | None:
     if value is not None and max(value.numerator.bit_length(), value.denominator.bit_length()) > 4 * MAX_BITS:
-        raise TooBig("a huge number")
+        raise TooBigError("a huge number")
     return value
 
 
-_RULES = {
+_RULES: dict[str, Callable[..., Fraction | None]] = {
     "num": lambda: None,
     "neg": lambda a: -a,
     "add": lambda a, b: a + b,

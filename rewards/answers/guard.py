@@ -2,7 +2,7 @@ r"""Refusing answers that are attacks rather than answers, before anything reads
 
 Refused are: long or deeply nested text, control and invisible characters, TeX that programs, text that looks like code, and
 sums, products, integrals and limits that the gold answer does not have either. What needs the parsed tree (towers of powers,
-huge factorials and exponents) is refused where values are computed (`exact`, `evaluate`), by `TooBig`.
+huge factorials and exponents) is refused where values are computed (`exact`, `evaluate`), by `TooBigError`.
 """
 
 import re
@@ -20,10 +20,12 @@ _CODE = re.compile(
     r"__|\b(?:import|exec|eval|lambda|getattr|setattr|globals|locals|compile|builtins|subclasses|sympify|parse_expr)\b|"
     r"\b(?:os|sys|subprocess|open|print|exit|quit|input|system|popen)\s*[.(]|[a-zA-Z_]{2,}\.[a-zA-Z_]{2,}\s*\("
 )
+# Three powers on top of one another: with braces, or bare as `2^2^2^2`.
+_TOWER = re.compile(r"(?:\^\s*[{(]+\s*\\?[\w.]+\s*){3}|(?:(?:\^|\*\*)\s*(?:\d+|[a-zA-Z])\s*){3}")
 _UNBOUNDED = re.compile(r"\\(?:sum|prod|int|iint|iiint|oint|lim|limsup|liminf|coprod|bigcup|bigcap)(?![a-zA-Z])|∑|∏|∫")
 
 
-class TooBig(Exception):
+class TooBigError(Exception):
     """Evaluating this would take more time or memory than any answer deserves."""
 
 
@@ -35,7 +37,7 @@ def refusal(answer: str, gold: str) -> str:
         return f"refused: contains the invisible character U+{ord(character):04X}"
     if _depth(answer) > MAX_DEPTH:
         return f"refused: nested more than {MAX_DEPTH} levels deep"
-    for pattern, what in ((_TEX_PROGRAM, "a TeX program"), (_CODE, "program code")):
+    for pattern, what in ((_TEX_PROGRAM, "a TeX program"), (_CODE, "program code"), (_TOWER, "a tower of powers")):
         if (found := pattern.search(answer)) and found.group() not in gold:
             return f"refused: looks like {what} ({found.group()!r})"
     if (found := _UNBOUNDED.search(answer)) and found.group() not in gold:

@@ -5,8 +5,8 @@ from fractions import Fraction
 from typing import Any
 
 from .exact import exact
-from .regions import INFINITY, NotARegion
-from .tree import Node, num, symbols, walk
+from .regions import INFINITY, NotARegionError
+from .tree import Node, symbols
 from .typed import Answer
 
 # A decimal given to so many digits is the output of a floating-point computation, and compared as such.
@@ -38,7 +38,7 @@ class ExactJudge:
         """Return the exact value of an endpoint."""
         value = None if point else exact(node)
         if value is None:
-            raise NotARegion("not rational")
+            raise NotARegionError("not rational")
         return value
 
     def same_number(self, left: Any, right: Any) -> bool:
@@ -78,10 +78,10 @@ class ValueJudge:
 
         try:
             value = evaluate.value(node, point)
-        except evaluate.Undefined as error:
-            raise NotARegion(str(error)) from None
+        except evaluate.UndefinedError as error:
+            raise NotARegionError(str(error)) from None
         if abs(value.imag) > evaluate.AGREE:
-            raise NotARegion("not real")
+            raise NotARegionError("not real")
         return value.real
 
     def same_number(self, left: Any, right: Any) -> bool:
@@ -128,6 +128,3 @@ def _renamed(node: Node, name: str) -> Node:
     if node.kind == "sym" and node.value == name:
         return Node("sym", value="C")
     return Node(node.kind, tuple(_renamed(arg, name) for arg in node.args), node.value) if node.args else node
-
-
-__all__ = ["ExactJudge", "ValueJudge", "num", "walk"]

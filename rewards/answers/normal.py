@@ -7,36 +7,8 @@ left alone, so that they stay different from the letters they imitate.
 """
 
 import re
-import unicodedata
 
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ", "0123456789+-()n")
-_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋₍₎", "0123456789+-()")
-_GREEK = {
-    **dict(zip("αβγδεζηθικλμνξρστυφχψω", "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau "
-               "upsilon phi chi psi omega".split(), strict=True)),
-    **dict(zip("πΓΔΘΛΞΠΣΦΨΩϕ", "pi Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega phi".split(), strict=True)),
-}
-_CHARACTERS = {
-    **dict.fromkeys("−–—‒﹣－", "-"),
-    **dict.fromkeys("×✕⨯", r" \times "),
-    **dict.fromkeys("·⋅∙•", r" \cdot "),
-    **dict.fromkeys("≤⩽≦", r" \le "),
-    **dict.fromkeys("≥⩾≧", r" \ge "),
-    **dict.fromkeys("  \u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u3000", " "),
-    **dict.fromkeys("‘’′", "'"),
-    **{"\u2061": "", "\u2062": " ", "\u2063": ",", "\u2064": "+"},
-    **{"÷": "/", "⁄": "/", "∕": "/", "≠": r" \ne ", "≈": r" \approx ", "±": r" \pm ", "∓": r" \mp ", "∞": r" \infty "},
-    **{"√": r" \sqrt ", "∛": r" \sqrt[3] ", "°": r"^\circ ", "º": r"^\circ ", "∪": r" \cup ", "∩": r" \cap "},
-    **{"∈": r" \in ", "∅": r" \emptyset ", "Ø": r" \emptyset ", "ℝ": r" \mathbb{R} ", "ℤ": r" \mathbb{Z} ", "ℕ": r" \mathbb{N} "},
-    **{"∖": r" \setminus ", "⟨": r" \langle ", "⟩": r" \rangle ", "〈": r" \langle ", "〉": r" \rangle ", "€": r" \euro "},
-    **{"£": r" \pounds ", "¥": r" \yen ", "¢": r" \cents ", "，": ",", "（": "(", "）": ")", "％": r"\%", "…": r"\ldots "},
-    **{"⌊": r" \lfloor ", "⌋": r" \rfloor ", "⌈": r" \lceil ", "⌉": r" \rceil ", "∣": "|", "∨": r" \lor ", "∧": r" \land "},
-    **{"→": r" \to ", "⇒": r" \implies ", "∠": r"\angle ", "△": r"\triangle ", "∆": r"\Delta "},
-    **{letter: rf"\{name} " for letter, name in _GREEK.items()},
-}
-_SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ]+")
-_SUBSCRIPT_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋₍₎]+")
-_VULGAR = re.compile(r"(\d?)\s*([¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])")
+from .characters import to_latex
 
 # Order matters: `\left\{` must lose its `\left` before braces are read, `\!` before thousands are joined.
 _REWRITES = tuple(
@@ -49,9 +21,14 @@ _REWRITES = tuple(
         (r"(?<!\\)\\(?:[,:;> ]|q?quad(?![a-zA-Z])|enspace(?![a-zA-Z])|thinspace(?![a-zA-Z]))|~", " "),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
         (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
-        (r"\\(?:text|textnormal|textrm|textbf|textit|textsf|texttt|mbox|hbox|mathrm|mathit|mathsf|mathtt|emph)(?![a-zA-Z])\s*\{",
-         r"\\text{"),
-        (r"\\(?:mathbf|boldsymbol|bm|mathcal|mathfrak|mathscr|vec|hat|overrightarrow)(?![a-zA-Z])\s*\{([a-zA-Z])\}", r"\1"),
+        (
+            r"\\(?:text|textnormal|textrm|textbf|textit|textsf|texttt|mbox|hbox|mathrm|mathit|mathsf|mathtt|emph)(?![a-zA-Z])\s*\{",
+            r"\\text{",
+        ),
+        (
+            r"\\(?:mathbf|boldsymbol|bm|mathcal|mathfrak|mathscr|vec|hat|overrightarrow)(?![a-zA-Z])\s*\{([a-zA-Z\d\s.,+\-]*)\}",
+            r"\1",
+        ),
         (r"\\(?:leqslant|leqq|leq)(?![a-zA-Z])|<=|=<", r"\\le "),
         (r"\\(?:geqslant|geqq|geq)(?![a-zA-Z])|>=", r"\\ge "),
         (r"\\neq(?![a-zA-Z])|!=", r"\\ne "),
@@ -84,7 +61,7 @@ _SPACES = re.compile(r"(?<!\d) +| +(?!\d)")
 def normalise(answer: str) -> str:
     """Return `answer` in the one spelling that `tokens` reads."""
     if not answer.isascii():
-        answer = _ascii(answer)
+        answer = to_latex(answer)
     if "\\" in answer or not answer.isalnum():
         answer = _MATH_DELIMITERS.sub(" ", answer)
         for pattern, replacement in _REWRITES:
@@ -96,28 +73,6 @@ def normalise(answer: str) -> str:
 def string_key(normal: str) -> str:
     r"""Return the form under which normalised answers are compared as strings: spaces only where they keep digits apart."""
     return _SPACES.sub("", normal)
-
-
-def _ascii(answer: str) -> str:
-    answer = _VULGAR.sub(_vulgar, answer)
-    answer = _SUPERSCRIPT_RUN.sub(lambda match: f"^{{{match.group().translate(_SUPERSCRIPTS)}}}", answer)
-    answer = _SUBSCRIPT_RUN.sub(lambda match: f"_{{{match.group().translate(_SUBSCRIPTS)}}}", answer)
-    return "".join(_character(character) for character in answer)
-
-
-def _vulgar(match: re.Match[str]) -> str:
-    top, _, bottom = unicodedata.normalize("NFKC", match.group(2)).partition("⁄")
-    return rf"{match.group(1)}\frac{{{top}}}{{{bottom}}}"
-
-
-def _character(character: str) -> str:
-    if character in _CHARACTERS:
-        return _CHARACTERS[character]
-    if not character.isascii():
-        plain = unicodedata.normalize("NFKC", character)
-        # Full-width and mathematical alphabets (𝑥, ５) are ASCII in other dress; letters of other alphabets are not.
-        return plain if len(plain) == 1 and plain.isascii() else character
-    return character
 
 
 def _join_thousands(answer: str) -> str:

@@ -3,7 +3,7 @@ r"""Reading a normalised answer into a tree (`tree.Node`).
 A recursive-descent parser for what final answers look like, in LaTeX and in plain notation: numbers, expressions, equations and
 inequalities, tuples, intervals, sets, lists, matrices, cases, ratios, times, and a value with its unit. Products may be implicit;
 `3\frac12` is a mixed number; `1/2x` is read from left to right. Not covered: sums, integrals, limits, quantifiers, prose. What it
-cannot read raises `Unreadable` and is left to the later stages.
+cannot read raises `UnreadableError` and is left to the later stages.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
-from .tokens import FUNCTIONS, Token, Unreadable, tokenise
+from .tokens import FUNCTIONS, Token, UnreadableError, tokenise
 from .tree import Node, Number, num
 
 _MAX_DEPTH = 60
@@ -34,11 +34,11 @@ _MATRICES = frozenset(("matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix",
 
 @lru_cache(4096)
 def parse(normal: str) -> Node:
-    """Read `normal`. Raises Unreadable."""
+    """Read `normal`. Raises UnreadableError."""
     parser = _Parser(tokenise(normal))
     node = parser.answer()
     if parser.peek():
-        raise Unreadable(f"unexpected {parser.peek()!r}")
+        raise UnreadableError(f"unexpected {parser.peek()!r}")
     return node
 
 
@@ -62,7 +62,7 @@ class _Parser:
 
     def _take(self) -> Token:
         if self._at >= len(self._tokens):
-            raise Unreadable("ends too early")
+            raise UnreadableError("ends too early")
         self._at += 1
         return self._tokens[self._at - 1]
 
@@ -74,12 +74,12 @@ class _Parser:
 
     def _expect(self, text: str) -> None:
         if not self._skip(text):
-            raise Unreadable(f"expected {text!r}, found {self.peek()!r}")
+            raise UnreadableError(f"expected {text!r}, found {self.peek()!r}")
 
     def _nested(self, rule: Callable[[], Node]) -> Node:
         self._depth += 1
         if self._depth > _MAX_DEPTH:
-            raise Unreadable("too deep")
+            raise UnreadableError("too deep")
         node = rule()
         self._depth -= 1
         return node
@@ -158,9 +158,8 @@ class _Parser:
             parts.append(self._sum())
         if len(parts) == 1:
             return parts[0]
-        if parts[-1].kind == "unit" and str(parts[-1].value).lower().replace(".", "") in ("am", "pm"):
-            half = str(parts[-1].value).lower()[0]
-            return Node("time", (*parts[:-1], parts[-1].args[0]), half)
+        if parts[-1].kind == "time":
+            return Node("time", (*parts[:-1], parts[-1].args[0]), parts[-1].value)
         return Node("ratio", tuple(parts))
 
     # Expressions.
@@ -214,14 +213,20 @@ class _Parser:
             if self._at_to():
                 break
             words.append(self._take().text)
-            while self.peek() == "^" or (self.peek() == "/" and self._kind(1) in ("word", "text")):
+            while self.peek() == "^" or (
+                self.peek() == "/" and (self._kind(1) in ("word", "text") or self.peek(1) in ("h", "s"))
+            ):
                 words.append(self._take().text)
+                if words[-1] == "/" and self._kind() == "name":
+                    words.append(self._take().text)
                 if words[-1] == "^":
                     words.append(self._exponent_text())
         if not words or value.kind == "text":
             if words:
                 return Node("text", value=" ".join([str(value.value), *words]))
             return value
+        if len(words) == 1 and words[0] in ("am", "pm") and value.kind == "num":
+            return Node("time", (value, num(0)), words[0][0])
         return Node("unit", (value,), " ".join(words))
 
     def _exponent_text(self) -> str:
@@ -229,7 +234,7 @@ class _Parser:
         sign = "-" if self._skip("-") else ""
         token = self._take()
         if token.kind != "num":
-            raise Unreadable("a unit's exponent is a number")
+            raise UnreadableError("a unit's exponent is a number")
         if braced:
             self._expect("}")
         return sign + token.text
@@ -282,7 +287,7 @@ class _Parser:
         return self._nested(self._atom)
 
     def _unreadable(self, why: str) -> Node:
-        raise Unreadable(why)
+        raise UnreadableError(why)
 
     def _atom(self) -> Node:
         token = self._take()
@@ -307,7 +312,7 @@ class _Parser:
             return self._group()
         if token.text == "|":
             return self._absolute()
-        raise Unreadable(f"unexpected {token.text!r}")
+        raise UnreadableError(f"unexpected {token.text!r}")
 
     def _number(self, token: Token) -> Node:
         if "." in token.text and (repeating := self._repeating(token.text)):
@@ -330,7 +335,7 @@ class _Parser:
         else:
             return None
         if not period.isdigit():
-            raise Unreadable("a period is digits")
+            raise UnreadableError("a period is digits")
         head = Fraction(int(whole + fixed or "0"), 10 ** len(fixed))
         return num(head + Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(fixed)))
 
@@ -338,7 +343,7 @@ class _Parser:
         self._expect("_")
         base = self._argument() if self.peek() == "{" or len(self.peek()) == 1 else self._atom()
         if base.kind != "num" or base.value.value.denominator != 1 or not 2 <= base.value.value <= 36:
-            raise Unreadable("a base is an integer")
+            raise UnreadableError("a base is an integer")
         return Node("base", (), (digits.upper().lstrip("0") or "0", int(base.value.value)))
 
     def _mixed(self, whole: Node) -> Node:
@@ -368,6 +373,11 @@ class _Parser:
             subscript = "_" + self._subscript()
         if not primes and not subscript and name in ("e", "i"):
             return Node("const", value=name)
+        if name in ("f", "g", "h") and self.peek() == "(" and not self._tokens[self._at].spaced:
+            self._at += 1
+            arguments = self._items()
+            self._expect(")")
+            return Node("apply", tuple(arguments), name + primes + subscript)
         return Node("sym", value=name + primes + subscript)
 
     def _subscript(self) -> str:
@@ -383,8 +393,12 @@ class _Parser:
             return self._based(token.text)
         if "," in token.text and not any(character.isdigit() for character in token.text):
             return Node("list", tuple(Node("text", value=part.strip()) for part in token.text.split(",")), ",")
-        if any(character.isdigit() for character in token.text) and "{" not in token.text and token.kind == "text":
-            with contextlib.suppress(Unreadable):
+        if (
+            any(character.isdigit() or character == "\\" for character in token.text)
+            and "{" not in token.text
+            and token.kind == "text"
+        ):
+            with contextlib.suppress(UnreadableError):
                 return parse(token.text)
         return Node("text", value=token.text)
 
@@ -395,11 +409,11 @@ class _Parser:
         self._bar_closes, self._colon_closes = bar, colon
         closing = self._take().text
         if closing not in _CLOSING[opening]:
-            raise Unreadable(f"{opening} closed by {closing}")
+            raise UnreadableError(f"{opening} closed by {closing}")
         if len(items) == 1:
             if opening + closing in ("()", "[]"):
                 return items[0] if items[0].kind not in ("group", "text") else Node("group", tuple(items), opening + closing)
-            raise Unreadable("half a bracket")
+            raise UnreadableError("half a bracket")
         return Node("group", tuple(items), opening + closing)
 
     def _braces(self) -> Node:
@@ -412,7 +426,7 @@ class _Parser:
             conditions = self._items()
             node = Node("builder", (items[0], *conditions))
             if len(items) != 1:
-                raise Unreadable("a set builder has one element")
+                raise UnreadableError("a set builder has one element")
         else:
             node = Node("group", tuple(items), "{}")
         self._bar_closes, self._colon_closes = bar, colon
@@ -464,7 +478,7 @@ class _Parser:
             return Node("const", value="i")
         if name.isascii() and name[1:].isalpha() and name not in _NO_FACTOR:
             return self._symbol(name)
-        raise Unreadable(f"unknown command {name}")
+        raise UnreadableError(f"unknown command {name}")
 
     def _paired(self, name: str) -> Node:
         if name == r"\langle":
@@ -501,7 +515,9 @@ class _Parser:
         argument = self._function_argument()
         if power and power.kind == "neg" and power.args[0] == num(1) and name in _INVERSES:
             name, power = _INVERSES[name], None
-        node = Node("log", (argument, base)) if base else Node("fn", argument.args if argument.kind == "list" else (argument,), name)
+        node = (
+            Node("log", (argument, base)) if base else Node("fn", argument.args if argument.kind == "list" else (argument,), name)
+        )
         return Node("pow", (node, power)) if power else node
 
     def _function_argument(self) -> Node:
@@ -510,7 +526,7 @@ class _Parser:
             opening = self._take().text
             items = self._items()
             if self._take().text != {"(": ")", "[": "]"}[opening]:
-                raise Unreadable("a bracket is not closed")
+                raise UnreadableError("a bracket is not closed")
             return items[0] if len(items) == 1 else Node("list", tuple(items))
         if self.peek() in ("-", "+"):
             return self._signed(self._take().text, self._function_argument())
@@ -527,7 +543,7 @@ class _Parser:
     def _environment(self, opening: str) -> Node:
         name = opening[opening.index("{") + 1 : -1].rstrip("*")
         if not opening.startswith(r"\begin") or (name not in _MATRICES and name not in ("cases", "vmatrix")):
-            raise Unreadable(f"environment {name}")
+            raise UnreadableError(f"environment {name}")
         if name == "array":
             self._expect("{")
             while not self._skip("}"):
@@ -552,13 +568,21 @@ class _Parser:
                 return rows
 
     def _cell(self) -> Node:
-        items = self._items()
+        if self._kind() in ("word", "text") and self.peek().strip() in ("if", "for", "when", "where"):
+            self._at += 1
+        items = [self._nested(self._relation)]
+        while self._separator():
+            if self.peek() in ("&", "\\\\") or self._kind() == "env":
+                break
+            if self._kind() in ("word", "text") and self.peek().strip() in ("if", "for", "when", "where"):
+                self._at += 1
+            items.append(self._nested(self._relation))
         return items[0] if len(items) == 1 else Node("list", tuple(items))
 
     def _expect_end(self, name: str) -> None:
         token = self._take()
         if token.kind != "env" or not token.text.startswith(r"\end") or name not in token.text:
-            raise Unreadable(f"environment {name} is not closed")
+            raise UnreadableError(f"environment {name} is not closed")
 
 
 def _digits(text: str) -> int:
@@ -568,6 +592,6 @@ def _digits(text: str) -> int:
 def _scientific(text: str) -> Node:
     mantissa, _, exponent = text.lower().partition("e")
     if abs(int(exponent)) > 400:
-        raise Unreadable("an exponent beyond any number")
+        raise UnreadableError("an exponent beyond any number")
     value = Fraction(mantissa) * Fraction(10) ** int(exponent)
     return Node("num", value=Number(value, _digits(mantissa if "." in mantissa else mantissa + ".")))

@@ -65,6 +65,13 @@ def scaled(found: Quantity) -> Node:
     return found.value if factor == 1 else Node("mul", (Node("num", value=Number(factor)), found.value))
 
 
+def with_letter_unit(node: Node, other: Node) -> Node:
+    r"""Read `10m` as ten metres where the other side is in `\text{m}`."""
+    if other.kind == "unit" and node.kind == "mul" and node.args[1] == Node("sym", value=str(other.value).strip()):
+        return Node("unit", (node.args[0],), other.value)
+    return node
+
+
 def is_percent(found: Quantity) -> bool:
     """Tell whether the value is a percentage."""
     return found.unit == _PERCENT

@@ -15,7 +15,7 @@ Number = Callable[[Node, dict[str, Any]], Any]
 INFINITY = math.inf
 
 
-class NotARegion(Exception):
+class NotARegionError(Exception):
     """This is not a set of real numbers in a form that is covered."""
 
 
@@ -48,7 +48,7 @@ def is_region(node: Node) -> bool:
 
 
 def region(node: Node, number: Number) -> Region:
-    """Return the canonical form of `node`. Raises NotARegion."""
+    """Return the canonical form of `node`. Raises NotARegionError."""
     if node.kind == "group":
         return _points(node, number) if node.value == "{}" else _interval(node, number)
     if node.kind == "union":
@@ -66,7 +66,7 @@ def region(node: Node, number: Number) -> Region:
     if node.kind == "list" and node.value in ("or", "and", ",/or"):
         parts = [region(arg, number) for arg in node.args]
         return _all(parts) if node.value == "and" else _any(parts)
-    raise NotARegion(node.kind)
+    raise NotARegionError(node.kind)
 
 
 def same_region(left: Region, right: Region, same: Callable[[Any, Any], bool]) -> bool:
@@ -86,7 +86,7 @@ def variable(node: Node) -> str:
 
 
 def _infinite(node: Node) -> bool:
-    return node.kind == "const" and node.value == "oo" or (node.kind == "neg" and _infinite(node.args[0]))
+    return (node.kind == "const" and node.value == "oo") or (node.kind == "neg" and _infinite(node.args[0]))
 
 
 def _endpoint(node: Node, number: Number) -> Any:
@@ -95,17 +95,17 @@ def _endpoint(node: Node, number: Number) -> Any:
     if node.kind == "neg" and _infinite(node.args[0]):
         return -INFINITY
     if symbols(node):
-        raise NotARegion("a symbol as an endpoint")
+        raise NotARegionError("a symbol as an endpoint")
     return number(node, {})
 
 
 def _interval(node: Node, number: Number) -> Region:
     if len(node.args) != 2:
-        raise NotARegion("not a pair")
+        raise NotARegionError("not a pair")
     low, high = (_endpoint(arg, number) for arg in node.args)
     opening, closing = node.value
     if low > high or (low == high and node.value != "[]"):
-        raise NotARegion("the ends are in the wrong order")
+        raise NotARegionError("the ends are in the wrong order")
     return (Span(low, opening == "[" and low != -INFINITY, high, closing == "]" and high != INFINITY),)
 
 
@@ -118,7 +118,7 @@ def _inequality(node: Node, number: Number) -> Region:
         return region(node.args[1], number)
     name = variable(node)
     if not name:
-        raise NotARegion("not one variable")
+        raise NotARegionError("not one variable")
     parts = [
         _half_line(left, operator, right, name, number)
         for left, operator, right in zip(node.args, node.value, node.args[1:], strict=False)
@@ -128,7 +128,7 @@ def _inequality(node: Node, number: Number) -> Region:
 
 def _half_line(left: Node, operator: str, right: Node, name: str, number: Number) -> Region:
     if operator not in _FLIPPED:
-        raise NotARegion(operator)
+        raise NotARegionError(operator)
     for side, other, direction in ((left, right, operator), (right, left, _FLIPPED[operator])):
         if side.kind == "abs" and side.args[0] == Node("sym", value=name) and not symbols(other):
             return _absolute(direction, number(other, {}))
@@ -142,7 +142,7 @@ def _linear(left: Node, operator: str, right: Node, name: str, number: Number) -
     slope = at[1] - at[0]
     bend = max(abs(at[2] - at[0] - 2 * slope), abs(at[3] - at[0] - 5 * slope))
     if abs(slope) < 1e-20 or bend > 1e-20 * max(1, abs(slope)):
-        raise NotARegion("not linear")
+        raise NotARegionError("not linear")
     return _beyond(operator if slope > 0 else _FLIPPED[operator], -at[0] / slope)
 
 
@@ -158,7 +158,7 @@ def _beyond(operator: str, bound: Any) -> Region:
 
 def _absolute(operator: str, bound: Any) -> Region:
     if bound <= 0:
-        raise NotARegion("an absolute value against nothing positive")
+        raise NotARegionError("an absolute value against nothing positive")
     inside = (Span(-bound, operator in ("<=", ">"), bound, operator in ("<=", ">")),)
     return inside if operator in ("<", "<=") else _complement(inside)
 

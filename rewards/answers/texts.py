@@ -8,10 +8,16 @@ _CHOICE = re.compile(r"^\s*(?:\\text\{)?\s*(?:option|choice|answer)?\s*\(?\s*([A
 _GOLD_CHOICE = re.compile(r"^(?:\\text\{\s*\(?([A-J])\)?\s*\}|\(([A-J])\)|\(\\text\{([A-J])\}\)|([A-J]))$")
 _CHOICE_THEN_VALUE = re.compile(r"^(?:\\text\{)?\s*(?:\(([A-J])\)|([A-J])[).:])\s*\}?\s*(\S.*)$")
 _SAME = {
-    "no solutions": "no solution", "none": "none", "does not exist": "dne", "doesn't exist": "dne", "no real solutions": "no real solution",
-    "all real number": "all real numbers", "all reals": "all real numbers", "true": "true", "false": "false",
-    "no solution exists": "no solution", "there is no solution": "no solution", "there are no solutions": "no solution",
-}  # fmt: skip
+    "no solutions": "no solution",
+    "no solution exists": "no solution",
+    "there is no solution": "no solution",
+    "there are no solutions": "no solution",
+    "no real solutions": "no real solution",
+    "does not exist": "dne",
+    "doesn't exist": "dne",
+    "all real number": "all real numbers",
+    "all reals": "all real numbers",
+}
 
 
 def words(normal: str) -> str:
@@ -25,7 +31,9 @@ def words(normal: str) -> str:
 def is_wordy(normal: str) -> bool:
     """Tell whether the answer is words and nothing else."""
     plain = _WRAPPERS.sub("", normal)
-    return bool(re.fullmatch(r"[A-Za-z][A-Za-z\d\s.,'\-()]*", plain)) and (r"\text" in normal or bool(re.search(r"[A-Za-z]{3}", plain)))
+    return bool(re.fullmatch(r"[A-Za-z][A-Za-z\d\s.,'\-()]*", plain)) and (
+        r"\text" in normal or bool(re.search(r"[A-Za-z]{3}", plain))
+    )
 
 
 def gold_choice(normal: str) -> str:

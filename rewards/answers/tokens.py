@@ -1,8 +1,8 @@
 r"""Splitting a normalised answer into tokens.
 
 A token is (kind, text): `num` (digits, perhaps with a decimal point), `sci` (a number in scientific notation of a programming
-language, as mantissa and exponent), `cmd` (a LaTeX command with its backslash), `name` (one letter, or a known name), `word`
-(ordinary words), `text` (content of \text{...}), `env` (beginning or end of an environment) and `op` (anything else, one character).
+language), `based` (digits of a base above ten), `cmd` (a LaTeX command with its backslash), `name` (one letter), `word` (ordinary
+words), `text` (content of \text{...}), `env` (beginning or end of an environment) and `op` (any other character).
 """
 
 import re
@@ -10,13 +10,15 @@ from typing import NamedTuple
 
 MAX_TOKENS = 1_500
 
-FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc asin acos atan sinh cosh tanh coth sech csch arcsinh arccosh "
-    "arctanh asinh acosh atanh ln log lg exp sqrt abs floor ceil max min gcd lcm det Re Im arg sgn cbrt".split()
-)
-NAMES = frozenset(
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega pi".split()
-)
+_FUNCTIONS_WORDS = """
+    sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc asin acos atan sinh cosh tanh coth sech csch
+    arcsinh arccosh arctanh asinh acosh atanh ln log lg exp sqrt abs floor ceil max min gcd lcm det Re Im arg sgn cbrt
+"""
+FUNCTIONS = frozenset(_FUNCTIONS_WORDS.split())
+_NAMES_WORDS = """
+    alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega pi
+"""
+NAMES = frozenset(_NAMES_WORDS.split())
 _INFINITY = frozenset(("inf", "infty", "infinity", "Infinity", "oo", "INF"))
 
 
@@ -28,7 +30,7 @@ class Token(NamedTuple):
     spaced: bool = False
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """This is not an answer that the grammar covers."""
 
 
@@ -42,12 +44,12 @@ _TOKEN = re.compile(
     |(?P<num>\d+\.\d*|\.\d+|\d+)
     |(?P<letters>[^\W\d_]+)
     |(?P<op>.)""",
-    re.X | re.S,
+    re.X | re.S | re.A,  # digits and letters of other alphabets are neither
 )
 
 
 def tokenise(normal: str) -> list[Token]:
-    """Split `normal`. Raises Unreadable when there is too much of it."""
+    """Split `normal`. Raises UnreadableError when there is too much of it."""
     tokens: list[Token] = []
     spaced = False
     for match in _TOKEN.finditer(normal):
@@ -63,7 +65,7 @@ def tokenise(normal: str) -> list[Token]:
             tokens.append(Token(kind, text, spaced))
         spaced = False
         if len(tokens) > MAX_TOKENS:
-            raise Unreadable("too many tokens")
+            raise UnreadableError("too many tokens")
     return tokens
 
 
@@ -85,7 +87,9 @@ def _letters(run: str, spaced: bool, before: list[Token]) -> list[Token]:
         return [Token("cmd", f"\\{head}", spaced), *_letters(rest, False, before)]
     from .units import is_word
 
-    if is_word(run, after_number=bool(before) and before[-1].kind in ("num", "sci")):
+    last = before[-1] if before else Token("op", "")
+    after_value = last.kind in ("num", "sci", "word") or (spaced and last.text in ("}", ")"))
+    if is_word(run, after_value) or (len(run) == 3 and spaced and last.kind in ("num", "word")):
         return [Token("word", run, spaced)]
     return [Token("name", letter, spaced and not index) for index, letter in enumerate(run)]
 
@@ -94,6 +98,10 @@ def _name_and_rest(run: str) -> tuple[str, str] | None:
     """`sinx`, `pir`: a known name stuck to what follows. Only the unmistakable ones."""
     for name in ("sqrt", "sin", "cos", "tan", "log", "ln", "pi"):
         rest = run[len(name) :]
-        if run.startswith(name) and len(rest) == 1 and name + rest not in ("pin", "pit", "pie", "pig", "tank", "sing", "sink", "logo"):
+        if (
+            run.startswith(name)
+            and len(rest) == 1
+            and name + rest not in ("pin", "pit", "pie", "pig", "tank", "sing", "sink", "logo")
+        ):
             return name, rest
     return None

@@ -1,11 +1,12 @@
 """The tree that an answer is read into: small, immutable, without behaviour beyond a few questions one can ask.
 
 Kinds of node, with their arguments and value:
-`num` (value: `Number`), `sym` (name), `const` (pi, e, i, oo), `text` (words), `unit` (value: the unit's words; one argument or none),
-`percent`, `degree`, `neg`, `add`, `mul`, `div`, `pow`, `pm` and `mp` (one or two arguments), `fact`, `abs`, `floor`, `ceil`, `fn` (name),
-`log` (argument, base), `root` (argument, index), `binom`, `apply` (an unknown function: name), `mixed`, `base` (digits, base),
-`rel` (value: tuple of operators; one argument more than operators), `group` (value: opening and closing bracket), `list` (unordered,
-from commas or "or"), `union`, `inter`, `minus_set`, `matrix` (rows of kind `row`), `cases` (rows), `ratio`, `time`, `builder`.
+`num` (a `Number`), `sym` (name), `const` (pi, e, i, oo), `text` (words), `unit` (words; the argument is the value),
+`percent`, `degree`, `neg`, `add`, `mul`, `div`, `pow`, `pm` and `mp` (one or two arguments), `fact`, `abs`, `floor`, `ceil`,
+`fn` (name), `log` (argument, base), `root` (argument, index), `binom`, `apply` (name of an unknown function),
+`base` (digits and base), `rel` (operators; one argument more than operators), `group` (opening and closing bracket),
+`list` (its separators), `union`, `inter`, `minus_set`, `matrix`, `vmatrix` and `cases` (rows of kind `row`), `ratio`, `time`
+(half of the day), `builder` (element, conditions).
 """
 
 from collections.abc import Iterator

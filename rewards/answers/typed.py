@@ -8,12 +8,11 @@ for undecided; ambiguous cases are not equal.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Protocol
 
 from . import quantities
 from .exact import exact
-from .regions import NotARegion, is_region, region, same_region, variable
+from .regions import NotARegionError, is_region, region, same_region, variable
 from .texts import words
 from .tree import Node, has, num, symbols, walk
 
@@ -41,7 +40,7 @@ class Judge(Protocol):
         """Tell whether two expressions are equal up to a constant factor."""
 
     def number(self, node: Node, point: dict[str, Any]) -> Any:
-        """Return a number for an endpoint; raises NotARegion when this judge cannot."""
+        """Return a number for an endpoint; raises NotARegionError when this judge cannot."""
 
     def same_number(self, left: Any, right: Any) -> bool:
         """Compare two endpoints."""
@@ -56,6 +55,7 @@ class Comparison:
 
     def equal(self, gold: Node, answer: Node) -> Answer:
         """Compare whole answers."""
+        gold, answer = _as_line(gold), _as_line(answer)
         if gold == answer:
             return True
         if gold.kind == "rel" or answer.kind == "rel" or is_region(gold) or is_region(answer):
@@ -78,15 +78,18 @@ class Comparison:
     def _expressions(self, gold: Node, answer: Node) -> Answer:
         if has(gold, "pm", "mp") or has(answer, "pm", "mp"):
             return self._unordered(_signs(gold), _signs(answer), multiset=False)
-        if "base" in (gold.kind, answer.kind):
+        if has(gold, "base") or has(answer, "base"):
             return gold == answer
-        if has(gold, "list", "group", "matrix", "rel", "unit", "text") or has(answer, "list", "group", "matrix", "rel", "unit", "text"):
+        if has(gold, "list", "group", "matrix", "rel", "unit", "text") or has(
+            answer, "list", "group", "matrix", "rel", "unit", "text"
+        ):
             return None
         return self.judge.same(gold, answer)
 
     def _quantities(self, gold: Node, answer: Node) -> Answer:
         if {gold.kind, answer.kind} & {"list", "group", "matrix", "ratio", "time", "text"}:
             return self._spread_unit(gold, answer)
+        gold, answer = quantities.with_letter_unit(gold, answer), quantities.with_letter_unit(answer, gold)
         mine, yours = quantities.quantity(gold), quantities.quantity(answer)
         if mine.unit is None or yours.unit is None:
             return False
@@ -138,7 +141,9 @@ class Comparison:
             return self._tuples(gold, answer)
         if "group" in (gold.kind, answer.kind) and not (_is_unordered(gold) or _is_unordered(answer)):
             return False
-        return False if _is_tuple(gold) or _is_tuple(answer) else self._unordered(_members(gold), _members(answer), multiset=False)
+        return (
+            False if _is_tuple(gold) or _is_tuple(answer) else self._unordered(_members(gold), _members(answer), multiset=False)
+        )
 
     def _tuples(self, gold: Node, answer: Node) -> Answer:
         if len(gold.args) != len(answer.args):
@@ -199,6 +204,8 @@ class Comparison:
         mine, yours = (side.args if side.kind == "ratio" else _fraction(side) for side in (gold, answer))
         if len(mine) != len(yours):
             return False
+        if any(exact(part) == 0 for part in (*mine, *yours)):
+            return self._in_order(mine, yours)  # 5:00 and 6:00 are proportional, but what they are is times
         products = [
             self.judge.same(Node("mul", (mine[0], other)), Node("mul", (yours[0], one)))
             for one, other in zip(mine[1:], yours[1:], strict=True)
@@ -215,7 +222,12 @@ class Comparison:
         return self._gold_equation(gold, answer) if gold.kind == "rel" else self._answer_equation(gold, answer)
 
     def _regions(self, gold: Node, answer: Node) -> Answer:
-        if gold.kind == "rel" and answer.kind == "rel" and "in" not in (*gold.value, *answer.value) and variable(gold) != variable(answer):
+        if (
+            gold.kind == "rel"
+            and answer.kind == "rel"
+            and "in" not in (*gold.value, *answer.value)
+            and variable(gold) != variable(answer)
+        ):
             return self._inequalities(gold, answer)
         if answer.kind == "rel" and answer.value in (("in",), ("=",)) and _is_label(answer.args[0]):
             return self.equal(gold, answer.args[1])
@@ -223,7 +235,7 @@ class Comparison:
             return self.equal(gold.args[1], answer)
         try:
             mine, yours = region(gold, self.judge.number), region(answer, self.judge.number)
-        except NotARegion:
+        except NotARegionError:
             return self._parts(gold, answer)
         return same_region(mine, yours, self.judge.same_number)
 
@@ -233,7 +245,8 @@ class Comparison:
             return self._inequalities(gold, answer)
         if gold.kind == answer.kind == "group":
             return gold.value == answer.value and len(gold.args) == len(answer.args) and self._in_order(gold.args, answer.args)
-        return None
+        # A set on one side only: it may be one that is not understood, but it is no number.
+        return None if all(is_region(side) or side.kind in ("group", "list", "rel") for side in (gold, answer)) else False
 
     def _inequalities(self, gold: Node, answer: Node) -> Answer:
         if len(gold.value) != 1 or len(answer.value) != 1:
@@ -298,16 +311,25 @@ class Comparison:
     def _calculation(self, gold: Node, answer: Node) -> Answer:
         """A chain of constants: its end counts if the chain is true; with an approximation in it, its exact beginning."""
         if "~" in answer.value:
+            near = self._near(answer.args)
+            if not near:
+                return near
             exact_part = answer.args[: answer.value.index("~") + 1]
-            return _any_of([self.equal(gold, exact_part[-1]), self._rounded(gold, answer)])
+            return _any_of([self.equal(gold, exact_part[-1]), self.equal(gold, answer.args[-1])])
         agree = [self.equal(answer.args[-1], side) for side in answer.args[:-1]]
         return False if False in agree else self.equal(gold, answer.args[-1])
 
-    def _rounded(self, gold: Node, answer: Node) -> Answer:
-        values = [exact(side) for side in answer.args]
-        if None in values or not _near(values):
-            return False
-        return self.equal(gold, answer.args[-1])
+    def _near(self, sides: Sequence[Node]) -> Answer:
+        """Tell whether all sides of an approximation lie within 2%: what claims that 5 is about 6 is no answer."""
+        try:
+            values = [self.judge.number(quantities.quantity(side).value, {}) for side in sides]
+        except NotARegionError:
+            return None
+        return bool(max(values) - min(values) <= abs(max(values, key=abs)) / 50)
+
+
+def _as_line(node: Node) -> Node:
+    return Node("sym", value="bbR") if node.kind == "text" and words(str(node.value)) == "all real numbers" else node
 
 
 def _spelled(node: Node) -> str:
@@ -315,11 +337,6 @@ def _spelled(node: Node) -> str:
     if node.kind == "mul":
         return "".join(_spelled(arg) for arg in node.args)
     return str(node.value) if node.kind in ("text", "sym", "const") else ""
-
-
-def _near(values: Sequence[Fraction | None]) -> bool:
-    known = [value for value in values if value is not None]
-    return max(known) - min(known) <= Fraction(1, 100) * max(abs(value) for value in known)
 
 
 def _either(first: Answer, second: Callable[[], Answer]) -> Answer:
@@ -347,14 +364,18 @@ def _is_constant(node: Node) -> bool:
 
 
 def _is_label(node: Node) -> bool:
-    """A name for a value: a symbol, `f(2)`, `AB`, `a + b`, words. Nothing with a number of its own in it."""
+    """A name for a value: a symbol, `f(2)`, `AB`, `a + b`, `(x, y)`, words. Nothing with a number of its own in it."""
+    if node.kind == "group" and node.value == "()":
+        return all(arg.kind == "sym" for arg in node.args)
     if node.kind in ("apply", "text"):
         return True
     return bool(symbols(node)) and not has(node, "num", "rel", "group", "list", "const") and has(node, "sym")
 
 
 def _is_expression(node: Node) -> bool:
-    return not any(part.kind in ("group", "list", "matrix", "text", "unit", "rel", "apply", "cases", "ratio") for part in walk(node))
+    return not any(
+        part.kind in ("group", "list", "matrix", "text", "unit", "rel", "apply", "cases", "ratio") for part in walk(node)
+    )
 
 
 def _is_unordered(node: Node) -> bool:
@@ -408,7 +429,12 @@ def _as_matrix_if(node: Node, other: Node) -> Node:
 def _as_matrix(node: Node) -> Node:
     """`[[1, 2], [3, 4]]` is a matrix."""
     rows = node.args
-    if node.kind == "group" and node.value in ("[]", "()") and rows and all(row.kind == "group" and row.value == node.value for row in rows):
+    if (
+        node.kind == "group"
+        and node.value in ("[]", "()")
+        and rows
+        and all(row.kind == "group" and row.value == node.value for row in rows)
+    ):
         return Node("matrix", tuple(Node("row", row.args) for row in rows))
     return node
 

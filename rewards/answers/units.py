@@ -19,10 +19,12 @@ class Unit(NamedTuple):
 
 
 def _table() -> dict[str, tuple[str, Fraction]]:
-    lines = {
+    lines: dict[str, dict[str, int | Fraction]] = {
         "m": {
-            "m meter meters metre metres": 1, "km kilometer kilometers kilometre kilometres": 1000,
-            "cm centimeter centimeters centimetre centimetres": _F(1, 100), "mm millimeter millimeters millimetre millimetres": _F(1, 1000),
+            "m meter meters metre metres": 1,
+            "km kilometer kilometers kilometre kilometres": 1000,
+            "cm centimeter centimeters centimetre centimetres": _F(1, 100),
+            "mm millimeter millimeters millimetre millimetres": _F(1, 1000),
             "in inch inches": _F(254, 10000), "ft foot feet": _F(3048, 10000), "yd yard yards yds": _F(9144, 10000),
             "mi mile miles": _F(1609344, 1000), "nm nanometer nanometers": _F(1, 10**9),
         },
@@ -33,7 +35,8 @@ def _table() -> dict[str, tuple[str, Fraction]]:
         "month": {"month months": 1, "year years yr yrs": 12},
         "kg": {
             "kg kilogram kilograms": 1, "g gram grams": _F(1, 1000), "mg milligram milligrams": _F(1, 10**6),
-            "lb lbs pound pounds": _F(45359237, 10**8), "oz ounce ounces": _F(45359237, 16 * 10**8), "ton tons": _F(90718474, 10**5),
+            "lb lbs pound pounds": _F(45359237, 10**8), "oz ounce ounces": _F(45359237, 16 * 10**8),
+            "ton tons": _F(90718474, 10**5),
             "tonne tonnes": 1000,
         },
         "litre": {
@@ -58,22 +61,27 @@ SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, 
 _POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
 
 # Words that say something about the number instead of naming what it counts: behind them a number is not an answer.
-_JUDGING = frozenset(
-    "not no or and if but maybe perhaps possibly probably is are was be isn't wrong incorrect correct less more than fewer greater "
-    "least most between except plus minus times divided over under about approximately roughly nearly almost around unless otherwise "
-    "either neither both none any all guess think unknown undefined infinity to from through into mod modulo base answer".split()
-)
+_JUDGING_WORDS = """
+    not no or and if but maybe perhaps possibly probably is are was be isn't wrong incorrect correct less more than
+    fewer greater least most between except plus minus times divided over under about approximately roughly nearly
+    almost around unless otherwise either neither both none any all guess think unknown undefined infinity to from
+    through into mod modulo base answer
+"""
+_JUDGING = frozenset(_JUDGING_WORDS.split())
+# Words that add nothing: "15 years old", "6 feet tall".
+_EMPTY_WORDS = "old each away long high tall wide deep total altogether apart"
+_EMPTY = frozenset(_EMPTY_WORDS.split(" "))
 _TIME_OF_DAY = frozenset(("am", "pm", "a.m.", "p.m.", "AM", "PM", "a.m", "p.m", "A.M.", "P.M."))
 
 
-def is_word(run: str, after_number: bool) -> bool:
+def is_word(run: str, after_value: bool) -> bool:
     """Tell whether letters in a row are a word rather than a product of symbols."""
     if run in ("or", "and", "to") or run in _TIME_OF_DAY:
         return True
     if len(run) >= 4:
         return True
     known = run in _UNITS or run in _SPEED or run in SCALES or run in _POWERS or run in _DERIVED
-    return known and (after_number or len(run) == 3)
+    return known and (after_value or len(run) == 3)
 
 
 def parse_unit(words: str) -> Unit | None:
@@ -99,7 +107,7 @@ def _product(words: str) -> Unit | None:
         following = parts[index + 1] if index + 1 < len(parts) else ""
         if part in _POWERS:
             power = _POWERS[part] if part not in ("squared", "cubed") else power
-        elif part.startswith("^"):
+        elif part.startswith("^") or part in _EMPTY:
             continue
         elif part in _UNITS:
             exponent = power
@@ -126,7 +134,9 @@ def _combine(left: Unit, right: Unit, power: int) -> Unit:
     powers = dict(left.dimension)
     for base, exponent in right.dimension:
         powers[base] = powers.get(base, 0) + exponent * power
-    return Unit(tuple(sorted((base, exponent) for base, exponent in powers.items() if exponent)), left.factor * right.factor**power)
+    return Unit(
+        tuple(sorted((base, exponent) for base, exponent in powers.items() if exponent)), left.factor * right.factor**power
+    )
 
 
 def _singular(noun: str) -> str:
