@@ -76,7 +76,12 @@ def gold_text(benchmark: Benchmark, problem: Problem) -> str | None:
     gold = getattr(benchmark, "gold", None)
     if gold is not None:
         return cast(str | None, gold(problem))
-    return f"\\boxed{{{problem.reference}}}" if isinstance(problem.reference, str) else None
+    return boxed(problem.reference) if isinstance(problem.reference, str) else None
+
+
+def boxed(answer: str) -> str:
+    """Return a short answer in a box."""
+    return f"\\boxed{{{answer}}}"
 
 
 def collect(task: str, placed: Iterable[tuple[str, Problem]]) -> tuple[Problem, ...]:

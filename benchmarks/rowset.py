@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..rewards.errors import InputError, nearest
 from ..rewards.records import Message, Problem
-from .base import collect
+from .base import boxed, collect
 from .rows import Row
 from .sources import HubRows, LocalFile, Source, locate
 
@@ -80,7 +80,7 @@ class RowBenchmark:
         """Return a right completion: the row's own solution, else a boxed answer when the reference is one."""
         if problem.id in self._golds:
             return self._golds[problem.id]
-        return f"\\boxed{{{problem.reference}}}" if isinstance(problem.reference, str) else None
+        return boxed(problem.reference) if isinstance(problem.reference, str) else None
 
     def keeps(self, item: Item) -> bool:
         """Tell whether the options leave this problem in."""

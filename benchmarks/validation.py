@@ -1,7 +1,8 @@
 """Checking a benchmark against itself: its gold answers pass its own verifier, an empty answer and a wrong one fail.
 
-The wrong answer to a problem is the gold answer to another one. Problems whose gold answer is not in the data (instruction
-following, most programs) are checked with the empty answer only. Known label errors are reported as notes, not as failures.
+The wrong answer to a problem is its boxed answer plus one, else the gold answer to another problem. Problems whose gold answer
+is not in the data (instruction following, most programs) are checked with the empty answer only. Known label errors are
+reported as notes, not as failures.
 """
 
 import re
@@ -10,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Problem, Verdict
-from .base import Benchmark, gold_text, verifier_of
+from .base import Benchmark, boxed, gold_text, verifier_of
 
 Kind = Literal["gold", "empty", "perturbed"]
 
@@ -53,6 +54,9 @@ def _answers(benchmark: Benchmark, problems: Sequence[Problem]) -> Iterator[tupl
         if gold is None:
             continue
         yield problem, "gold", gold
+        if isinstance(problem.reference, str) and gold == boxed(problem.reference):
+            yield problem, "perturbed", boxed(f"{problem.reference} + 1")
+            continue
         wrong = next((other for other in _others(problems, golds, index) if _differs(gold, other)), None)
         if wrong is not None:
             yield problem, "perturbed", wrong

@@ -1,7 +1,7 @@
 """LiveBench mathematics: competitions (AMC, SMC, AIME), olympiad proofs with gaps, and AMPS_Hard.
 
 Differences of the default rule: an AIME answer is a whole number and no substring ("125" is not "25"); of several letters
-repeated in an AMC answer the last counts. AMPS_Hard: upstream may ask a language model whether expressions are equal up to
+repeated in an AMC answer the last counts, and the value of an option has to stand alone. AMPS_Hard: upstream may ask a language model whether expressions are equal up to
 sign, and scores 0 without a key; here math-verify compares under both rules.
 """
 
@@ -67,7 +67,8 @@ def _amc(question: Question, answer: str) -> Score:
     if lettered:
         return _letter(question, lettered[1])
     value = option_value(question.text, question.gold)
-    return Score(float(value in answer[-(20 + len(value)) :]), last_line(answer) or None)
+    named = re.search(rf"(?<![\w.]){re.escape(value)}(?!\w)", answer[-(20 + len(value)) :])
+    return Score(float(named is not None), last_line(answer) or None)
 
 
 def _letter(question: Question, letter: str) -> Score:

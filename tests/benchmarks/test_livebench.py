@@ -127,6 +127,7 @@ def test_an_aime_answer_is_a_number_and_no_substring(answer: str, default: float
         ("<solution>BBBBB</solution>", 1.0, 1.0),
         (r"\boxed{\text{B}}", 1.0, 1.0),
         ("So it is 15.", 1.0, 1.0),
+        ("So it is 150.", 0.0, 1.0),  # upstream looks for a substring
         ("The answer is (B)", 1.0, 1.0),
         ("AAAA BBBB CCCC DDDD EEEE", 0.0, 1.0),  # all letters, so that one is right
         ("CCCCC", 0.0, 0.0),

@@ -8,8 +8,7 @@ import pytest
 from unmask.benchmarks import load_benchmark, validate
 
 Write = Callable[..., Path]
-# All that is at hand but AMPS_Hard, whose wrong derivatives keep a computer algebra system busy for minutes.
-LIVEBENCH = ["math_comp", "olympiad", "reasoning", "data_analysis", "instruction_following"]
+LIVEBENCH = ["math", "reasoning", "data_analysis", "instruction_following"]
 
 
 def test_math_answers_are_checked_three_ways() -> None:
@@ -31,7 +30,8 @@ def test_a_verifier_that_accepts_nothing_is_found_out(tmp_path: Path, write_json
     (tmp_path / "strict.py").write_text("def no(problem, completion):\n    return 0.0\n")
     data = write_jsonl(tmp_path / "d.jsonl", {"question": "?", "answer": "1"})
     task = load_benchmark(str(data), verifier=f"{tmp_path / 'strict.py'}:no")
-    assert [(check.kind, check.passed) for check in validate(task, workers=1)] == [("empty", True), ("gold", False)]
+    found = {check.kind: check.passed for check in validate(task, workers=1)}
+    assert found == {"empty": True, "gold": False, "perturbed": True}
 
 
 def test_a_verifier_that_cannot_judge_does_not_pass(tmp_path: Path, write_jsonl: Write) -> None:
