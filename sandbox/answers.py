@@ -92,7 +92,7 @@ class CallRunner:
                 if how.rule == "checker"
                 else value_difference(value, expected, how)
             )
-        except (ValueError, TypeError, RecursionError, ArithmeticError, KeyError, IndexError) as error:
+        except (ValueError, TypeError, RecursionError, ArithmeticError, LookupError, AttributeError) as error:
             wrong = f"an answer that is not plain data: {error}"[:300]
         return _verdict("wrong" if wrong else "passed", wrong, execution, sharers)
 

@@ -10,6 +10,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -105,7 +106,9 @@ class Worker:
         return received[0]
 
     def close(self) -> None:
-        """End the worker and everything in it."""
+        """End the worker and everything in it. May be called while another thread waits for its answer."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)  # unlike close, this wakes a thread that waits on it
         self._connection.close()
         self._close()
 

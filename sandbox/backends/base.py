@@ -16,6 +16,7 @@ from ..records import Limits
 from ..worker import Worker
 
 START_SECONDS = 30.0
+_FAREWELL_SECONDS = 3.0
 
 
 class Backend(Protocol):
@@ -75,13 +76,18 @@ def launch(config: dict[str, Any], *, heavy: bool, cleanup: Callable[[], None] |
         process = _spawn(command, theirs.fileno(), log.fileno())
 
     def close() -> None:
-        process.kill()
-        process.wait()
+        try:
+            process.wait(_FAREWELL_SECONDS)  # its connection has closed: it kills what it runs, cleans up and ends
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         log.close()
         if cleanup is not None:
             cleanup()
 
     def words() -> str:
+        if log.closed:
+            return ""
         log.seek(0)
         lines = log.read().decode("utf-8", "replace").strip().splitlines()
         return f": {lines[-1]}" if lines else ""

@@ -180,6 +180,8 @@ class DockerBackend:
         from docker.errors import DockerException
         from requests.exceptions import RequestException
 
+        if id(worker) not in self._containers:
+            raise WorkerBroken("the container is gone")
         container, ceiling = self._containers[id(worker)]
         if limits.memory <= ceiling:
             return

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import resource
+import signal
 import struct
 import time
 from contextlib import suppress
@@ -60,6 +61,7 @@ def confine(how: Confinement, slot: int, limits: dict[str, Any], fds: list[int],
         os.setresuid(how.uids[slot], how.uids[slot], how.uids[slot])
     os.umask(0o077)
     linux.prctl(linux.PR_SET_DUMPABLE, 0 if hidden else 1)  # 1: /proc/self/fd is ours again, so that /dev/stdin opens
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)  # should the zygote be killed, nobody else would end us
     linux.drop_capabilities()
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     if how.ruleset is not None:

@@ -51,7 +51,7 @@ def loads(text: str | bytes) -> Any:
     """Return the value that `dumps` wrote. Raises NotPlain for anything else."""
     try:
         return decode(json.loads(text))
-    except (ValueError, RecursionError, TypeError, ArithmeticError) as error:
+    except (ValueError, RecursionError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
         raise NotPlain(f"not plain data: {error}") from None
 
 

@@ -62,7 +62,7 @@ class _Remote:
             return lambda *args, **keywords: self.call(request, args, keywords)
         try:
             return plain.decode(answer.get("ok"))
-        except (ValueError, TypeError, RecursionError, ArithmeticError, KeyError, IndexError) as error:
+        except (ValueError, TypeError, RecursionError, ArithmeticError, LookupError, AttributeError) as error:
             raise CandidateError(f"an answer that is not plain data: {error}") from None
 
     def call(self, target: dict[str, Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:

@@ -70,6 +70,7 @@ class Zygote:
 
     def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
         self._control = control
+        self._guests: list[Guest] = []  # of the request at hand
         self._how = child.Confinement(config)
         self._shared_pids: bool = config.get("shared_pids", False)
         self._wipe: list[str] = config.get("wipe", [])
@@ -93,12 +94,15 @@ class Zygote:
             try:
                 reply = self._run(request, fds)
             except (Fault, OSError) as error:
-                self._kill_all([])
+                self._kill_all(self._guests)
                 reply = {"fault": str(error), "retire": True}
             except HostGone:
-                self._kill_all([])
+                self._kill_all(self._guests)
                 return
             finally:
+                for guest in self._guests:
+                    guest.close()
+                self._guests = []
                 for fd in fds:
                     with suppress(OSError):
                         os.close(fd)
@@ -109,20 +113,15 @@ class Zygote:
         if len(fds) != _FDS_PER_GUEST * len(roles):
             raise Fault(f"{len(fds)} descriptors arrived for {len(roles)} guests")
         peers = _pipes() if len(roles) == 2 else [(), ()]
-        guests: list[Guest] = []
-        try:
-            for slot, role in enumerate(roles):
-                own = fds[slot * _FDS_PER_GUEST : (slot + 1) * _FDS_PER_GUEST]
-                guests.append(self._fork(slot, role, limits, own, peers[slot]))
-            for fd in {fd for pair in peers for fd in pair}:
-                os.close(fd)
-            killed = self._watch(guests, limits)
-            if killed == "setup":
-                raise Fault("a guest did not start: " + _last_words(fds[(len(guests) - 1) * _FDS_PER_GUEST + 3]))
-            return self._conclude(guests, killed)
-        finally:
-            for guest in guests:
-                guest.close()
+        for slot, role in enumerate(roles):
+            own = fds[slot * _FDS_PER_GUEST : (slot + 1) * _FDS_PER_GUEST]
+            self._guests.append(self._fork(slot, role, limits, own, peers[slot]))
+        for fd in {fd for pair in peers for fd in pair}:
+            os.close(fd)
+        killed = self._watch(self._guests, limits)
+        if killed == "setup":
+            raise Fault("a guest did not start: " + _last_words(fds[(len(roles) - 1) * _FDS_PER_GUEST + 3]))
+        return self._conclude(self._guests, killed)
 
     def _fork(self, slot: int, role: str, limits: dict[str, Any], fds: list[int], peers: tuple[int, ...]) -> Guest:
         report, report_end = os.pipe()

@@ -97,8 +97,8 @@ HONEST: dict[str, tuple[str, str, str]] = {
         "got\n",
     ),
     "its own alarm": (
-        "import signal\ndef f(*a): raise TimeoutError\nsignal.signal(signal.SIGALRM, f)\nsignal.setitimer(signal.ITIMER_REAL, 0.5)\n"
-        "try:\n  while True: x = 1\nexcept TimeoutError: print('stopped')",
+        "import signal, time\ndef f(*a): raise TimeoutError\nsignal.signal(signal.SIGALRM, f)\nsignal.setitimer(signal.ITIMER_REAL, 0.5)\n"
+        "try: time.sleep(5)\nexcept TimeoutError: print('stopped')",
         "",
         "stopped\n",
     ),

@@ -18,6 +18,7 @@ from unmask.sandbox import (
     UnjudgeableTest,
     judge,
 )
+from unmask.sandbox.styles import Tests
 
 from .attacks import FORGERIES, ISOLATION, PROCESSES, RESOURCE, SECRET
 from .conftest import QUICK
@@ -93,7 +94,7 @@ def test_nothing_of_the_host_is_reached(sandbox: Sandbox, surroundings: str, att
     still_works(sandbox)
 
 
-_TESTS = {
+_TESTS: dict[str, Tests] = {
     "stdin": StdinTests((("1\n", f"{SECRET}\n"), ("2\n", f"{SECRET}\n"))),
     "stdin_known": StdinTests((("1\n", "42\n"),)),
     "call": CallTests("solve", (((1,), SECRET), ((2,), SECRET))),
