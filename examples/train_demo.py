@@ -25,6 +25,9 @@ from unmask.harness.models.attention import clean_and_noisy
 
 BLOCK = 4
 NOISY_COPIES = 3
+HORIZON = 5000
+"""The learning rate falls along a cosine over this many steps. Training stops at 2,000 of them, while the model still makes
+mistakes: the demo is to be improved by later training."""
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|MASK|>")
 TEMPLATE = (
     "{%- for m in messages %}{{- '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{%- endfor %}"
@@ -43,7 +46,7 @@ SHAPE = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=1400)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -140,7 +143,7 @@ def train(model: Qwen3ForCausalLM, tokenizer: Tokenizer, steps: int, size: int, 
     started = time.monotonic()
     for step, (ids, positions, copies, labels) in zip(range(1, steps + 1), batches(tokenizer, size, seed), strict=False):
         for group in optimizer.param_groups:
-            group["lr"] = peak * min(step / 100, 0.5 + 0.5 * math.cos(math.pi * step / (steps + 1)))
+            group["lr"] = peak * min(step / 100, 0.5 + 0.5 * math.cos(math.pi * step / (HORIZON + 1)))
         mask = clean_and_noisy(positions, copies, BLOCK).unsqueeze(1)
         hidden = model.model(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False).last_hidden_state
         chosen = labels != -100

@@ -7,6 +7,7 @@ checkpoints that are not safetensors.
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,11 +96,10 @@ def _read_json(path: Path, missing: str) -> dict[str, Any]:
 
 def _load_tokenizer(path: Path) -> Any:
     from transformers import PreTrainedTokenizerFast
-    from transformers.utils import logging
 
     if not (path / "tokenizer.json").exists():
         raise InputError(f"{path}: no tokenizer.json; copy the tokenizer files of the released model into that directory")
-    logging.set_verbosity_error()
+    _quieten()
     try:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(path)
     except (ValueError, OSError, KeyError, TypeError) as error:
@@ -148,16 +148,26 @@ def load_network(checkpoint: Checkpoint, dtype: Any, device: str) -> Any:
     arguments = family.translate(checkpoint.config, str(path / "config.json"))
     config = getattr(transformers, f"{family.base}Config")(**arguments)
     network_class = getattr(transformers, f"{family.base}ForCausalLM")
+    # A wrong shape is to be reported like a wrong key, in one line, not as transformers' table; `_check_keys` refuses it.
+    options = {"output_loading_info": True, "use_safetensors": True, "ignore_mismatched_sizes": True}
+    _quieten()
     try:
-        network, report = network_class.from_pretrained(
-            path, config=config, dtype=dtype, attn_implementation="sdpa", output_loading_info=True, use_safetensors=True
-        )
+        network, report = network_class.from_pretrained(path, config=config, dtype=dtype, attn_implementation="sdpa", **options)
     except SafetensorError as error:
         raise InputError(f"{path}: the weights are damaged ({_one_line(error)}); copy or download them again") from None
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise InputError(f"{path}: the weights cannot be loaded ({_one_line(error)})") from None
     _check_keys(report, path)
     return network.to(device).eval()
+
+
+def _quieten() -> None:
+    """transformers' warnings here repeat what `_check_keys` says; its progress bar is for people only."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
 
 
 def _check_keys(report: dict[str, Any], path: Path) -> None:
