@@ -7,6 +7,7 @@ left alone, so that they stay different from the letters they imitate.
 """
 
 import re
+from functools import lru_cache
 
 from .characters import to_latex
 
@@ -58,6 +59,7 @@ _MATH_DELIMITERS = re.compile(r"(?<!\\)\$+|\\[()\[\]]")
 _SPACES = re.compile(r"(?<!\d) +| +(?!\d)")
 
 
+@lru_cache(8192)
 def normalise(answer: str) -> str:
     """Return `answer` in the one spelling that `tokens` reads."""
     if not answer.isascii():
