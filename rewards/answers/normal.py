@@ -18,6 +18,7 @@ _REWRITES = tuple(
         (r"\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\s*\.", ""),
         (r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![a-zA-Z])", ""),
         (r"\\(?:displaystyle|textstyle|scriptstyle|limits|nolimits|rm|bf|it|hfill|centering)(?![a-zA-Z])", " "),
+        (r"(?<=\d)(?:,\s*\\!|\s*\{\s*,\s*\})\s*(?=\d{3}(?!\d))", ""),
         (r"(?<!\\)\\!|\\(?:hspace|vspace|label)\s*\{[^{}]*\}|\\h?phantom(?![a-zA-Z])(?:\s*\{[^{}]*\})?", ""),
         (r"(?<!\\)\\(?:[,:;> ]|q?quad(?![a-zA-Z])|enspace(?![a-zA-Z])|thinspace(?![a-zA-Z]))|~", " "),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
@@ -52,7 +53,6 @@ _REWRITES = tuple(
         (r"\\varphi(?![a-zA-Z])", r"\\phi "),
         (r"\\varepsilon(?![a-zA-Z])", r"\\epsilon "),
         (r"\\(?:boxed|fbox)\s*\{((?:[^{}]|\{[^{}]*\})*)\}", r"\1"),
-        (r"(?<=\d)\{,\}(?=\d{3}(?!\d))", ""),
     )
 )
 _MATH_DELIMITERS = re.compile(r"(?<!\\)\$+|\\[()\[\]]")
