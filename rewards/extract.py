@@ -34,12 +34,16 @@ class Extraction(NamedTuple):
 
 def extract(text: str, order: tuple[Extractor, ...] = MATH_ORDER) -> Extraction | None:
     """Return the final answer of `text` by the first extractor of `order` that finds one, or None."""
-    text = after_thinking(text)
+    text = _TURN_END.split(after_thinking(text).lstrip(), maxsplit=1)[0]
     for how in order:
         if (found := EXTRACTORS[how](text)) is not None:
             answer = trim(found)
             return Extraction(answer, how) if answer else None
     return None
+
+
+# Marks that end a turn, where a decoder left them in the text: what follows is another turn.
+_TURN_END = re.compile(r"(?:<\|(?:im_end|im_start|endoftext|eot_id|end)\|>|</s>|<eos>)")
 
 
 def check_order(order: tuple[str, ...]) -> None:
@@ -116,11 +120,13 @@ _SENTENCE_END = re.compile(r"[.。!?](?=\s|\**\s*$|\**\n)|\n\s*\n|\n(?![\s\\&$}]
 
 
 def _phrase(text: str) -> str | None:
-    matches = list(_PHRASE.finditer(text))
-    for match in reversed(matches):
+    text = text[-_PHRASE_REACH:]
+    for match in reversed(list(_PHRASE.finditer(text))):
         rest = text[match.end() :]
         if rest.strip():
-            return _first_answer(rest)
+            found = _first_answer(rest)
+            # "Final Answer: The largest n is 34."
+            return _line(found) or found if _words(found) > 3 or _VERB.search(found) else found
     return None
 
 
@@ -133,6 +139,8 @@ def _first_answer(rest: str) -> str:
     return rest[: end.start()] if end else rest
 
 
+_PHRASE_REACH = 20_000  # characters before the end in which a final answer is announced
+_VERB = re.compile(r"\b(?:is|are|equals)\b")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _MATH = (
     re.compile(r"\$\$(.+?)\$\$", re.S),
@@ -145,21 +153,31 @@ _CLOSES = {"$$": "$$", "$": "$", r"\(": r"\)", r"\[": r"\]"}
 
 
 def _bold(text: str) -> str | None:
-    found = _BOLD.findall(text)
-    return found[-1] if found else None
+    found = list(_BOLD.finditer(text))
+    if not found or _is_followed_by_another(text, found[-1].end()) or found[-1].group(1).rstrip().endswith(":"):
+        return None
+    return found[-1].group(1)
 
 
 def _dollar(text: str) -> str | None:
     """One pass over the delimiters; each opens a formula, closes the open one, or is ignored inside it."""
-    last: str | None = None
+    last: tuple[int, int] | None = None
     opening, start = "", 0
     for match in _DELIMITER.finditer(text):
         token = match.group()
         if opening and token == _CLOSES[opening]:
-            last, opening = text[start : match.start()], ""
+            last, opening = (start, match.start()), ""
         elif not opening and token in _CLOSES:
             opening, start = token, match.end()
-    return last
+    if last is None or _is_followed_by_another(text, last[1]):
+        return None
+    formula = text[last[0] : last[1]]
+    return formula if _words(formula) <= 3 else None  # dollar signs around prose are money
+
+
+def _is_followed_by_another(text: str, end: int) -> bool:
+    """Tell whether a number stands after `end`: then what stands before it is not the final answer."""
+    return bool(re.search(r"\d", text[end:]))
 
 
 _TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|textbf|mbox|begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+")
@@ -178,13 +196,18 @@ def _words(text: str) -> int:
     return len(_WORD.findall(_TEXT_COMMAND.sub(" ", text)))
 
 
+_CLOSING_PHRASE = re.compile(r"I hope (?:it|this) is correct\.?\s*$")
+
+
 def _line(text: str) -> str | None:
     """The final line if it is an answer, else what it comes to: `2 * 12 = 24`, `so the total is 24`."""
-    last = trim(text.strip().rpartition("\n")[2])
+    last = trim(_CLOSING_PHRASE.sub("", text).strip().rpartition("\n")[2])
+    if _words(last) > 3:
+        last = trim(re.split(r"(?<=[.!?])\s+(?=[A-Z\\$(])", last)[-1])
     left, equals, right = last.rpartition("=")
     if equals and _words(left) == 0 and not re.search("[a-zA-Z]", left) and right.strip():
         return right
-    if _whole(last) is not None:
+    if _whole(last) is not None and not _VERB.search(last):
         return last
     pointed = trim(re.split(r"\bis\b|\bare\b|=|:", last)[-1])
     if pointed and pointed != last and _words(pointed) <= (3 if re.search(r"\d", pointed) else 1):

@@ -8,6 +8,7 @@ through `answers.cascade`; the others are the conventions of published graders (
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from .answers import cascade
@@ -16,7 +17,7 @@ from .answers.typed import Question
 from .errors import InputError, nearest
 from .extract import MATH_ORDER, Extraction, Extractor, check_order, extract
 from .limits import PoolLimits
-from .records import Completion, Problem, Verdict
+from .records import Completion, Message, Problem, Verdict
 
 Rule = Literal["unmask", "math_verify", "minerva", "prm800k", "dllm_rl"]
 RULES: tuple[Rule, ...] = ("unmask", "math_verify", "minerva", "prm800k", "dllm_rl")
@@ -121,10 +122,15 @@ class MathVerifier:
         return _STATEMENTS.get(self.order[0], "{}").replace("{}", answer)
 
     def _question(self, problem: Problem) -> Question:
-        asked = " ".join(message.content for message in problem.prompt)
-        # A word or two (or nothing) is no question: then only the gold answer says what was asked.
-        equation = bool(_EQUATION.search(asked)) if len(asked.split()) > 3 else None
-        return Question(bool(_PERCENT.search(asked)), equation, self.tolerance)
+        return _read_question(problem.prompt, self.tolerance)
+
+
+@lru_cache(1024)
+def _read_question(prompt: tuple[Message, ...], tolerance: float) -> Question:
+    asked = " ".join(message.content for message in prompt)
+    # A word or two (or nothing) is no question: then only the gold answer says what was asked.
+    equation = bool(_EQUATION.search(asked)) if len(asked.split()) > 3 else None
+    return Question(bool(_PERCENT.search(asked)), equation, tolerance)
 
 
 def _verdict(outcome: cascade.Outcome, gold: str, found: Extraction) -> Verdict:

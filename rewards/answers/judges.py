@@ -107,7 +107,8 @@ def _close_decimals(gold: Node, answer: Node, mine: Fraction, yours: Fraction, t
 def _allowance(gold: Node, answer: Node, tolerance: float) -> Fraction:
     """The relative tolerance for this pair: the one stated for decimals, or the one of floating-point output."""
     allowed = Fraction(tolerance) if tolerance and _decimal_digits(gold) else Fraction(0)
-    return max(allowed, _FLOAT_TOLERANCE) if _decimal_digits(answer) >= _FLOAT_DIGITS else allowed
+    is_float = max(_decimal_digits(gold), _decimal_digits(answer)) >= _FLOAT_DIGITS
+    return max(allowed, _FLOAT_TOLERANCE) if is_float else allowed
 
 
 def _decimal_digits(node: Node) -> int:

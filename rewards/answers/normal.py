@@ -7,6 +7,7 @@ left alone, so that they stay different from the letters they imitate.
 """
 
 import re
+from functools import lru_cache
 
 from .characters import to_latex
 
@@ -17,6 +18,7 @@ _REWRITES = tuple(
         (r"\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\s*\.", ""),
         (r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![a-zA-Z])", ""),
         (r"\\(?:displaystyle|textstyle|scriptstyle|limits|nolimits|rm|bf|it|hfill|centering)(?![a-zA-Z])", " "),
+        (r"(?<=\d)(?:,\s*\\!|\s*\{\s*,\s*\})\s*(?=\d{3}(?!\d))", ""),
         (r"(?<!\\)\\!|\\(?:hspace|vspace|label)\s*\{[^{}]*\}|\\h?phantom(?![a-zA-Z])(?:\s*\{[^{}]*\})?", ""),
         (r"(?<!\\)\\(?:[,:;> ]|q?quad(?![a-zA-Z])|enspace(?![a-zA-Z])|thinspace(?![a-zA-Z]))|~", " "),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
@@ -51,13 +53,13 @@ _REWRITES = tuple(
         (r"\\varphi(?![a-zA-Z])", r"\\phi "),
         (r"\\varepsilon(?![a-zA-Z])", r"\\epsilon "),
         (r"\\(?:boxed|fbox)\s*\{((?:[^{}]|\{[^{}]*\})*)\}", r"\1"),
-        (r"(?<=\d)\{,\}(?=\d{3}(?!\d))", ""),
     )
 )
 _MATH_DELIMITERS = re.compile(r"(?<!\\)\$+|\\[()\[\]]")
 _SPACES = re.compile(r"(?<!\d) +| +(?!\d)")
 
 
+@lru_cache(8192)
 def normalise(answer: str) -> str:
     """Return `answer` in the one spelling that `tokens` reads."""
     if not answer.isascii():

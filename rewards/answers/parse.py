@@ -208,6 +208,8 @@ class _Parser:
 
     def _with_unit(self, value: Node) -> Node:
         """Words behind a value name its unit; separators are not words."""
+        if self._kind() == "cmd" and self.peek() in _CURRENCIES:
+            return Node("unit", (value,), _CURRENCIES[self._take().text])
         words = []
         while self._kind() in ("word", "text") and self.peek().strip(" ,;").lower() not in ("or", "and"):
             if self._at_to():

@@ -16,6 +16,7 @@ from .tree import Node, symbols, walk
 MAX_LENGTH = 300  # twice the longest gold answer of MATH
 _MAX_NODES = 150
 _EXPENSIVE = re.compile(r"!|\\binom|\^\s*[{(]*\s*-?\d{3,}|\^[^}]*\^|\d{40,}")
+_SEQUENCE = re.compile(r"\\ldots|\.\.\.|:")
 _SHAPE = re.compile(r"\\text\{[^{}]*\}|[A-Za-z]{3,}|[=<>]|\\(?:le|ge|ne|in|pm|cup|cap)(?![a-zA-Z])|,|;|\\%|[?!]|_\{?\w+\}?")
 
 
@@ -27,6 +28,8 @@ def decide(gold: str, answer: str, trees: tuple[Node, Node] | None) -> tuple[boo
         return (proved, "simplified by sympy")
     if shape(gold) != shape(answer):
         return (False, "not decided by type; the answers have different shapes")
+    if _SEQUENCE.search(gold) or _SEQUENCE.search(answer):
+        return False, "not decided by type; an ellipsis stands for what nobody can check"
     if _EXPENSIVE.search(answer):
         return (False, "not decided by type; powers and factorials that cannot be read are not evaluated")
     equal = equal_by_math_verify(gold, answer)

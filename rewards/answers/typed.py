@@ -62,11 +62,13 @@ class Comparison:
             return self._relations(gold, answer)
         if quantities.is_quantity(gold) or quantities.is_quantity(answer):
             return self._quantities(gold, answer)
+        if _is_matrix(gold) or _is_matrix(answer):
+            return self._matrices(gold, answer)
         if "text" in (gold.kind, answer.kind):
             return words(_spelled(gold)) == words(_spelled(answer)) != ""
         for kinds, compare in (
             (("list", "group"), self._collections),
-            (("matrix", "cases", "vmatrix"), self._matrices),
+            (("cases", "vmatrix"), self._matrices),
             (("ratio", "time"), self._ratios),
         ):
             if gold.kind in kinds or answer.kind in kinds:
@@ -128,9 +130,6 @@ class Comparison:
     # Collections.
 
     def _collections(self, gold: Node, answer: Node) -> Answer:
-        gold, answer = _as_matrix_if(gold, answer), _as_matrix_if(answer, gold)
-        if "matrix" in (gold.kind, answer.kind):
-            return self._matrices(gold, answer)
         if _is_unordered(gold) and _is_unordered(answer):
             mine, yours = _members(gold), _members(answer)
             sets = gold.value == "{}" and answer.value == "{}"
@@ -191,7 +190,7 @@ class Comparison:
 
     def _matrices(self, gold: Node, answer: Node) -> Answer:
         gold, answer = _as_matrix(gold), _as_matrix(answer)
-        if gold.kind != answer.kind or [len(row.args) for row in gold.args] != [len(row.args) for row in answer.args]:
+        if gold.kind != answer.kind or _shape(gold) != _shape(answer):
             return False
         if gold.kind == "cases":
             return self._unordered([_tuple(row) for row in gold.args], [_tuple(row) for row in answer.args], multiset=True)
@@ -298,6 +297,9 @@ class Comparison:
         first, last = answer.args[0], answer.args[-1]
         if set(answer.value) <= {"=", "~"} and _is_constant(answer):
             return self._calculation(gold, answer)
+        if "~" in answer.value and set(answer.value) <= {"=", "~"} and _is_label(first):
+            rest = answer.args[1:]
+            return self.equal(gold, rest[0] if len(rest) == 1 else Node("rel", rest, answer.value[1:]))
         if set(answer.value) != {"="}:
             return False
         if len(answer.args) == 2 and last.kind == "sym" and not _is_label(first):
@@ -422,12 +424,14 @@ def _choose(node: Node, plus: str) -> Node:
     return last if len(args) == 1 else Node("add", (args[0], last))
 
 
-def _as_matrix_if(node: Node, other: Node) -> Node:
-    return _as_matrix(node) if other.kind == "matrix" else node
+def _is_matrix(node: Node) -> bool:
+    return node.kind == "matrix" or (node.kind in ("neg", "add", "mul", "div") and has(node, "matrix"))
 
 
 def _as_matrix(node: Node) -> Node:
-    """`[[1, 2], [3, 4]]` is a matrix."""
+    """`[[1, 2], [3, 4]]` is a matrix, and so are sums and multiples of matrices."""
+    if node.kind in ("neg", "add", "mul", "div"):
+        return _matrix_arithmetic(node)
     rows = node.args
     if (
         node.kind == "group"
@@ -437,6 +441,29 @@ def _as_matrix(node: Node) -> Node:
     ):
         return Node("matrix", tuple(Node("row", row.args) for row in rows))
     return node
+
+
+def _matrix_arithmetic(node: Node) -> Node:
+    parts = [_as_matrix(arg) for arg in node.args]
+    matrices = [part for part in parts if part.kind == "matrix"]
+    if node.kind == "add" and len(matrices) == 2 and _shape(matrices[0]) == _shape(matrices[1]):
+        rows = [
+            Node("row", tuple(Node("add", cells) for cells in zip(left.args, right.args, strict=True)))
+            for left, right in zip(matrices[0].args, matrices[1].args, strict=True)
+        ]
+        return Node("matrix", tuple(rows))
+    if len(matrices) != 1 or node.kind == "add" or (node.kind == "div" and parts[1].kind == "matrix"):
+        return node
+    place = parts.index(matrices[0])
+
+    def cell(inner: Node) -> Node:
+        return Node(node.kind, tuple(inner if n == place else part for n, part in enumerate(parts)))
+
+    return Node("matrix", tuple(Node("row", tuple(cell(inner) for inner in row.args)) for row in matrices[0].args))
+
+
+def _shape(matrix: Node) -> list[int]:
+    return [len(row.args) for row in matrix.args]
 
 
 def _tuple(row: Node) -> Node:

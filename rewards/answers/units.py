@@ -48,7 +48,7 @@ def _table() -> dict[str, tuple[str, Fraction]]:
         "usd": {"dollar dollars usd USD bucks": 1, "cent cents": _F(1, 100)},
         "eur": {"euro euros EUR": 1}, "gbp": {"GBP": 1}, "inr": {"rupee rupees Rs": 1}, "jpy": {"yen": 1},
         "unit": {"unit units": 1}, "N": {"N newton newtons": 1}, "J": {"J joule joules": 1}, "W": {"W watt watts": 1},
-        "Hz": {"Hz hertz": 1}, "radian": {"rad radian radians": 1}, "percent": {"percent pct": 1},
+        "Hz": {"Hz hertz": 1}, "radian": {"rad radian radians": 1}, "percent": {"percent pct percentage": 1},
         "K": {"kelvin": 1}, "celsius": {"celsius": 1}, "fahrenheit": {"fahrenheit": 1},
     }  # fmt: skip
     return {name: (base, _F(factor)) for base, rows in lines.items() for names, factor in rows.items() for name in names.split()}

@@ -54,6 +54,13 @@ CASES: list[tuple[str, str | None]] = [
     ("First we add.\nThen we multiply.\n\n24", "24"),
     ("Multiply it all out.\n2 * 12 = 24", "24"),
     ("First she adds them.\nSo the total number of eggs is 9", "9"),
+    ("Final Answer: The largest $n$ is 34.", "34"),
+    ("Final Answer: The volume of the prism $ABCDEFGH$ is 120. I hope it is correct.", "120"),
+    ("Therefore, there are 12 distinct sequences that meet the three conditions. I hope it is correct.", "12"),
+    ("Then $P(A) = 1/2$. So the probability that Alice wins the game is 2/3. <|im_start|>user", "2/3"),
+    ("So the ordered pair $(x, y)$ that solves the system is $(7, 6)$.", "(7, 6)"),
+    ("The fudge costs $10 a pound and she takes $7 worth of it, so in the end there are 24 pieces", "24 pieces"),
+    ("**Step 1: add them up**\nFirst we add the numbers and find that there are 24", "24"),
     ("I do not know what to do with this question at all.", None),
     ("", None),
 ]
@@ -94,7 +101,7 @@ def test_every_box_is_listed() -> None:
 def test_a_long_hostile_text_takes_no_time(order: tuple[Extractor, ...]) -> None:
     pieces = ["\\boxed{", "$", "**", "the answer is ", "{", "<think>", "#### ", "\\(", "1,000,", "answer to ", "\\\\"]
     for piece in [*pieces, "\\text{", ". ", "\n ", "=", "`", "\\boxed a ", "\\boxed{", "$x$ "]:
-        started = time.perf_counter()
+        started = time.process_time()
         extract(piece * (200_000 // len(piece)), order)
         extract("answer" + " " * 100_000 + piece * 1000, order)
-        assert time.perf_counter() - started < 2, piece
+        assert time.process_time() - started < 2, piece
