@@ -19,8 +19,10 @@ _PUBLIC = {
     "Listing": "registry",
     "Source": "sources",
     "data_folder": "sources",
+    "find_overlap": "overlap",
     "list_benchmarks": "registry",
     "load_benchmark": "registry",
+    "validate": "validation",
     "verifier_of": "base",
 }
 

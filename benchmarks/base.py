@@ -5,7 +5,7 @@ holds no results and runs nothing: the harness asks the problems, the verifier j
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from ..rewards.errors import InputError
 from ..rewards.records import Problem
@@ -66,6 +66,22 @@ def verifier_of(benchmark: Benchmark) -> Verifier:
     from ..rewards.plugins import load_verifier  # here, so that listing tasks does not load verifiers
 
     return load_verifier(benchmark.verifier, **benchmark.verifier_options)
+
+
+def gold_text(benchmark: Benchmark, problem: Problem) -> str | None:
+    """Return a completion that answers `problem` rightly, or None when the data holds none.
+
+    A benchmark whose references are not short answers in text says it with a method `gold(problem) -> str | None`.
+    """
+    gold = getattr(benchmark, "gold", None)
+    if gold is not None:
+        return cast(str | None, gold(problem))
+    return boxed(problem.reference) if isinstance(problem.reference, str) else None
+
+
+def boxed(answer: str) -> str:
+    """Return a short answer in a box."""
+    return f"\\boxed{{{answer}}}"
 
 
 def collect(task: str, placed: Iterable[tuple[str, Problem]]) -> tuple[Problem, ...]:

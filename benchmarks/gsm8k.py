@@ -40,6 +40,7 @@ GSM8K = MathBenchmark(
         "train": Source(stem="gsm8k/gsm8k_train", hub=Hub("openai/gsm8k", _REVISION, "train", ("main",))),
     },
     read=read,
+    verifier_options={"order": ("boxed", "hash", "phrase", "number")},  # the answer is always a number: take the last one
     notes=(
         "GSM8K-Platinum (madrylab/gsm8k-platinum) drops 110 of the 1,319 test questions as ambiguous and corrects others: "
         "differences below 2 points say little.",

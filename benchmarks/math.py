@@ -5,11 +5,13 @@ and dLLM-RL's JSON hold the answer itself. Rows without any answer (two multiple
 be judged and are left out.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..rewards.errors import InputError
+from ..rewards.extract import boxes
 from .math500 import level
 from .mathematics import ANSWER, QUESTION, Item, MathBenchmark, optional
 from .rows import Row
@@ -19,6 +21,7 @@ _SUBJECTS = (
     *("algebra", "counting_and_probability", "geometry", "intermediate_algebra"),
     *("number_theory", "prealgebra", "precalculus"),
 )
+_BARE_BOX = re.compile(r"\\boxed\s+([^\s${}]+)")
 _REVISION = "21a5633873b6a120296cce3e2df9d5550074f4a3"
 
 
@@ -42,22 +45,12 @@ def _answer(row: Row) -> str:
 
 
 def last_boxed(text: str) -> str:
-    r"""Return what the last `\boxed{...}` (or `\boxed x`) holds, braces balanced; empty if there is none."""
-    start = max(text.rfind(r"\boxed"), text.rfind(r"\fbox"))
-    if start < 0:
-        return ""
-    rest = text[start:].lstrip("\\").removeprefix("boxed").removeprefix("fbox")
-    if not rest.lstrip().startswith("{"):
-        return rest.split("$")[0].strip()
-    inner, depth = rest.lstrip(), 0
-    for position, character in enumerate(inner):
-        depth += (character == "{") - (character == "}")
-        if depth == 0:
-            return inner[1:position]
-    return ""
+    r"""Return what the last `\boxed{...}` holds, or what follows a bare `\boxed 3` as some solutions write; empty without one."""
+    bare = _BARE_BOX.findall(text)
+    return (boxes(text) or bare or [""])[-1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LevelledMath(MathBenchmark):
     """A set whose problems have levels; `levels` keeps some of them (TraceRL and others train on 3 to 5)."""
 

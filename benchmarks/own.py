@@ -15,7 +15,7 @@ from ..rewards.errors import InputError, nearest
 from ..rewards.records import Message, Problem
 from ..rewards.verifier import Verifier
 from .base import BOXED_PROMPT, collect
-from .rows import SUFFIXES, Row
+from .rows import Row, stem
 from .sources import LocalFile
 
 # Our field -> the columns it is looked for in, when the mapping does not say.
@@ -57,7 +57,7 @@ class OwnData:
                 raise InputError(f"task {self.data}: fields: no field {name!r}{nearest(name, USUAL)}; fields: {', '.join(USUAL)}")
         if "{problem}" not in self.prompt_template:
             raise InputError(f"task {self.data}: prompt_template has no {{problem}} placeholder")
-        object.__setattr__(self, "name", self.name or _stem(self.data))
+        object.__setattr__(self, "name", self.name or stem(self.data))
         object.__setattr__(self, "description", self.description or f"Rows of {self.data}")
 
     @cached_property
@@ -123,8 +123,3 @@ def _is_turn(turn: Any) -> bool:
 def _plain(reference: Any) -> Any:
     """Numbers become text: verifiers of short answers expect the answer as it would be written."""
     return str(reference) if isinstance(reference, int | float) and not isinstance(reference, bool) else reference
-
-
-def _stem(path: Path) -> str:
-    suffix = next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if path.name.lower().endswith(suffix)), "")
-    return path.name[: len(path.name) - len(suffix)]

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, cast
 
 from ..rewards.errors import InputError, nearest
 from ..rewards.plugins import known_names, load_object
+from . import code_rows
 from .base import Benchmark
 from .own import OwnData
-from .rows import is_data_file
+from .rows import is_data_file, read_rows, stem
 
 GROUP = "unmask.benchmarks"
 BENCHMARKS: Mapping[str, str] = MappingProxyType(
@@ -26,9 +27,15 @@ BENCHMARKS: Mapping[str, str] = MappingProxyType(
         "aime2026": "unmask.benchmarks.aime:AIME2026",
         "arith": "unmask.benchmarks.arith:ARITH",
         "gsm8k": "unmask.benchmarks.gsm8k:GSM8K",
+        "humaneval": "unmask.benchmarks.humaneval:HUMANEVAL",
+        "leetcode": "unmask.benchmarks.leetcode:LEETCODE",
+        "livebench": "unmask.benchmarks.livebench.task:LIVEBENCH",
+        "livecodebench": "unmask.benchmarks.livecodebench:LIVECODEBENCH",
         "math": "unmask.benchmarks.math:MATH",
         "math_train": "unmask.benchmarks.math:MATH_TRAIN",
         "math500": "unmask.benchmarks.math500:MATH500",
+        "mbpp": "unmask.benchmarks.mbpp:MBPP",
+        "mbpp_sanitized": "unmask.benchmarks.mbpp:MBPP_SANITIZED",
     }
 )
 
@@ -77,6 +84,10 @@ def _own(path: Path, data: Path | str | None, options: dict[str, Any]) -> Benchm
         raise InputError(f"task {str(path)!r} is a data file already: leave out --data {data}")
     if not path.is_file():
         raise InputError(f"task {str(path)!r}: no such file")
+    first = next(read_rows(path), None)
+    if first is not None and code_rows.is_code_row(first):
+        _check_options(options, ("name", "prompt_template", "max_new_tokens"), str(path))
+        return cast(Benchmark, code_rows.benchmark(path, options.pop("name", stem(path)), **options))
     _check_options(options, OwnData.options, str(path))
     return cast(Benchmark, OwnData(path, **options))
 

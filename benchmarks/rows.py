@@ -49,6 +49,12 @@ def is_data_file(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
+def stem(path: Path) -> str:
+    """Return the name of a data file without its suffix."""
+    suffix = next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if path.name.lower().endswith(suffix)), "")
+    return path.name[: len(path.name) - len(suffix)]
+
+
 def read_rows(path: Path) -> Iterator[Row]:
     """Yield the rows of `path`. Raises InputError naming file and line for anything that is not a row."""
     if not is_data_file(path.name):
@@ -89,12 +95,12 @@ def _json_lines(path: Path) -> Iterator[Row]:
         for number, line in enumerate(file, 1):
             if line.strip():
                 where = f"{path}, line {number}"
-                yield _row(where, _parse(line, where))
+                yield _row(where, parse_json(line, where))
 
 
 def _json_list(path: Path) -> Iterator[Row]:
     with _open(path) as file:
-        data = _parse(file.read(), str(path))
+        data = parse_json(file.read(), str(path))
     if not isinstance(data, list):
         raise InputError(f"{path}: expected a JSON list of objects, found {_short(data)}; one object per line is .jsonl")
     for number, item in enumerate(data, 1):
@@ -116,13 +122,16 @@ def _parquet(path: Path) -> Iterator[Row]:
         raise InputError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]})") from None
 
 
-def _parse(text: bytes, where: str) -> Any:
+def parse_json(text: bytes | str, where: str) -> Any:
+    """Return the JSON data in `text`. Raises InputError starting with `where`."""
     try:
-        return json.loads(text.decode("utf-8"))
+        return json.loads(text.decode("utf-8") if isinstance(text, bytes) else text)
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: not UTF-8 ({error.reason} at byte {error.start})") from None
     except json.JSONDecodeError as error:
         raise InputError(f"{where}: not valid JSON ({error.msg} at character {error.pos + 1})") from None
+    except RecursionError:
+        raise InputError(f"{where}: nested too deeply to be read") from None
 
 
 def _row(where: str, item: Any) -> Row:

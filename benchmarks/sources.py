@@ -80,7 +80,7 @@ class HubRows:
         return f"download {self.hub.path} ({self.hub.split}, revision {self.hub.revision[:12]})"
 
     def _download(self, config: str | None) -> Iterator[dict[str, object]]:
-        if _unreachable():
+        if unreachable():
             raise InputError(_missing(self.stem, self._what, "the hub cannot be reached"))
         import datasets
 
@@ -129,7 +129,7 @@ def _missing(stem: str, what: str, why: str) -> str:
     return f"no data for {stem} here and {why}: {what} and give it with --data PATH, or put it at {data_folder() / stem}.jsonl"
 
 
-def _unreachable() -> bool:
+def unreachable() -> bool:
     """Tell at once whether the hub is out of reach, because `datasets` retries for half a minute before it says so.
 
     With HF_HUB_OFFLINE, `datasets` answers from its cache without asking; behind a proxy, a direct connection says nothing.

@@ -40,7 +40,8 @@ def main(control_fd: int, host: int) -> None:
     gc.collect()
     gc.freeze()  # keeps the pages of the imported modules shared with the workers
     control.sendall(_wire.frame({"warm": True}))
-    _Nursery(control, verifier, setup["cpu"], setup["memory"]).serve()
+    with contextlib.suppress(ConnectionError):  # the host hung up in the middle of a message
+        _Nursery(control, verifier, setup["cpu"], setup["memory"]).serve()
 
 
 def _load(setup: dict[str, Any]) -> Callable[..., Any]:

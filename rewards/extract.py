@@ -34,12 +34,16 @@ class Extraction(NamedTuple):
 
 def extract(text: str, order: tuple[Extractor, ...] = MATH_ORDER) -> Extraction | None:
     """Return the final answer of `text` by the first extractor of `order` that finds one, or None."""
-    text = after_thinking(text)
+    text = _TURN_END.split(after_thinking(text).lstrip(), maxsplit=1)[0]
     for how in order:
         if (found := EXTRACTORS[how](text)) is not None:
             answer = trim(found)
             return Extraction(answer, how) if answer else None
     return None
+
+
+# Marks that end a turn, where a decoder left them in the text: what follows is another turn.
+_TURN_END = re.compile(r"(?:<\|(?:im_end|im_start|endoftext|eot_id|end)\|>|</s>|<eos>)")
 
 
 def check_order(order: tuple[str, ...]) -> None:
@@ -64,46 +68,41 @@ def _without_blocks(text: str) -> str:
 
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)(?![a-zA-Z])\s*")
+_BRACE = re.compile(r"\\.|[{}]", re.S)
+_BARE = re.compile(r"[^\s${}]+")
 
 
 def boxes(text: str) -> list[str]:
-    """Return the contents of every balanced box, in the order in which the boxes open."""
+    r"""Return the contents of every balanced box, in the order in which the boxes open.
+
+    Without a brace after the command (`\boxed 5`) the content is what goes up to the next white space or dollar sign.
+    """
     found = []
-    for match in _BOX.finditer(text):
-        content = group(text, match.end())
-        if content is not None:
-            found.append(content)
+    starts = [match.end() for match in _BOX.finditer(text)]
+    partners = brace_partners(text) if starts else {}
+    for start in starts:
+        if text[start : start + 1] != "{":
+            if bare := _BARE.match(text, start):
+                found.append(bare.group())
+        elif start in partners:
+            found.append(text[start + 1 : partners[start]])
     return found
 
 
-def group(text: str, start: int) -> str | None:
-    r"""Return what stands between the brace at `start` and its partner (escaped braces do not count); None without one.
-
-    A bare token after the command (`\boxed 5`) counts up to the next white space or dollar sign.
-    """
-    if start >= len(text):
-        return None
-    if text[start] != "{":
-        bare = re.match(r"[^\s${}]+", text[start:])
-        return bare.group() if bare else None
-    depth, position = 0, start
-    while position < len(text):
-        character = text[position]
-        if character == "\\":
-            position += 2
-            continue
-        depth += (character == "{") - (character == "}")
-        if depth == 0:
-            return text[start + 1 : position]
-        position += 1
-    return None
+def brace_partners(text: str) -> dict[int, int]:
+    """Return the position of the closing brace of every opening one that has one. Escaped braces do not count."""
+    partners, open_braces = {}, []
+    for match in _BRACE.finditer(text):
+        if match.group() == "{":
+            open_braces.append(match.start())
+        elif match.group() == "}" and open_braces:
+            partners[open_braces.pop()] = match.start()
+    return partners
 
 
 def _boxed(text: str) -> str | None:
-    for match in reversed(list(_BOX.finditer(text))):
-        if (content := group(text, match.end())) is not None:
-            return content
-    return None
+    found = boxes(text)
+    return found[-1] if found else None
 
 
 def _hash(text: str) -> str | None:
@@ -113,18 +112,21 @@ def _hash(text: str) -> str | None:
 
 _PHRASE = re.compile(
     r"(?:\b(?:final|correct|right)\s+(?:answer|result|value)|\b(?:the\s+)?answer)\b"
-    r"(?:\s+(?:to|of|for)\b[^.:\n]{0,80}?)?\s*\**\s*(?:(?:is|are|equals|would\s+be|should\s+be|must\s+be)\b\s*(?::|\bthat\b)?|[:=])[\s*]*",
+    r"(?:[ ](?:to|of|for)\b[^.:\n]{0,80}?)?[ ]{0,2}\**[ ]{0,2}"
+    r"(?:(?:is|are|equals|would\s+be|should\s+be|must\s+be)\b\s*(?::|\bthat\b)?|[:=])[\s*]*",
     re.I,
 )
 _SENTENCE_END = re.compile(r"[.。!?](?=\s|\**\s*$|\**\n)|\n\s*\n|\n(?![\s\\&$}])")
 
 
 def _phrase(text: str) -> str | None:
-    matches = list(_PHRASE.finditer(text))
-    for match in reversed(matches):
+    text = text[-_PHRASE_REACH:]
+    for match in reversed(list(_PHRASE.finditer(text))):
         rest = text[match.end() :]
         if rest.strip():
-            return _first_answer(rest)
+            found = _first_answer(rest)
+            # "Final Answer: The largest n is 34."
+            return _line(found) or found if _words(found) > 3 or _VERB.search(found) else found
     return None
 
 
@@ -137,6 +139,8 @@ def _first_answer(rest: str) -> str:
     return rest[: end.start()] if end else rest
 
 
+_PHRASE_REACH = 20_000  # characters before the end in which a final answer is announced
+_VERB = re.compile(r"\b(?:is|are|equals)\b")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _MATH = (
     re.compile(r"\$\$(.+?)\$\$", re.S),
@@ -144,19 +148,36 @@ _MATH = (
     re.compile(r"\\\((.+?)\\\)", re.S),
     re.compile(r"\\\[(.+?)\\\]", re.S),
 )
-
-
-def _last(patterns: tuple[re.Pattern[str], ...], text: str) -> str | None:
-    found = [(match.start(), match.group(1)) for pattern in patterns for match in pattern.finditer(text)]
-    return max(found)[1] if found else None
+_DELIMITER = re.compile(r"\$\$|\$|\\[()\[\]]|\\.", re.S)
+_CLOSES = {"$$": "$$", "$": "$", r"\(": r"\)", r"\[": r"\]"}
 
 
 def _bold(text: str) -> str | None:
-    return _last((_BOLD,), text)
+    found = list(_BOLD.finditer(text))
+    if not found or _is_followed_by_another(text, found[-1].end()) or found[-1].group(1).rstrip().endswith(":"):
+        return None
+    return found[-1].group(1)
 
 
 def _dollar(text: str) -> str | None:
-    return _last(_MATH, text)
+    """One pass over the delimiters; each opens a formula, closes the open one, or is ignored inside it."""
+    last: tuple[int, int] | None = None
+    opening, start = "", 0
+    for match in _DELIMITER.finditer(text):
+        token = match.group()
+        if opening and token == _CLOSES[opening]:
+            last, opening = (start, match.start()), ""
+        elif not opening and token in _CLOSES:
+            opening, start = token, match.end()
+    if last is None or _is_followed_by_another(text, last[1]):
+        return None
+    formula = text[last[0] : last[1]]
+    return formula if _words(formula) <= 3 else None  # dollar signs around prose are money
+
+
+def _is_followed_by_another(text: str, end: int) -> bool:
+    """Tell whether a number stands after `end`: then what stands before it is not the final answer."""
+    return bool(re.search(r"\d", text[end:]))
 
 
 _TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|textbf|mbox|begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+")
@@ -166,22 +187,30 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 def _whole(text: str) -> str | None:
     """Nothing but an answer: one line or one formula, and hardly a word outside the mathematics."""
     text = text.strip()
-    lines = [line for line in text.split("\n") if line.strip()]
-    if not text or (len(lines) > 1 and "\\begin" not in text):
+    if not text or ("\n" in text and "\\begin" not in text):
         return None
-    words = _WORD.findall(_TEXT_COMMAND.sub(" ", text))
-    return text if len(words) <= 3 else None
+    return text if _words(text) <= 3 else None
+
+
+def _words(text: str) -> int:
+    return len(_WORD.findall(_TEXT_COMMAND.sub(" ", text)))
+
+
+_CLOSING_PHRASE = re.compile(r"I hope (?:it|this) is correct\.?\s*$")
 
 
 def _line(text: str) -> str | None:
-    lines = [line for line in text.strip().split("\n") if line.strip()]
-    if not lines:
-        return None
-    last = trim(lines[-1])
-    if _whole(last) is not None:
+    """The final line if it is an answer, else what it comes to: `2 * 12 = 24`, `so the total is 24`."""
+    last = trim(_CLOSING_PHRASE.sub("", text).strip().rpartition("\n")[2])
+    if _words(last) > 3:
+        last = trim(re.split(r"(?<=[.!?])\s+(?=[A-Z\\$(])", last)[-1])
+    left, equals, right = last.rpartition("=")
+    if equals and _words(left) == 0 and not re.search("[a-zA-Z]", left) and right.strip():
+        return right
+    if _whole(last) is not None and not _VERB.search(last):
         return last
-    pointed = re.split(r"\bis\b|\bare\b|=|:", last)[-1]
-    if pointed != last and _whole(trim(pointed)) is not None:
+    pointed = trim(re.split(r"\bis\b|\bare\b|=|:", last)[-1])
+    if pointed and pointed != last and _words(pointed) <= (3 if re.search(r"\d", pointed) else 1):
         return pointed
     numbers = _numbers(last)
     return numbers[0] if len(numbers) == 1 else None
@@ -218,7 +247,9 @@ def trim(answer: str) -> str:
     previous = None
     while previous != answer:
         previous = answer
-        answer = answer.strip().rstrip(".,;:。\\").strip()
+        answer = answer.strip()
+        if not answer.endswith("..."):  # 0.333... is a number
+            answer = answer.rstrip(" \t\r\n.,;:。\\")
         for stripped in _undelimited(answer):
             answer = stripped
     return answer

@@ -1,32 +1,64 @@
 r"""The mathematical verifier: extracts the final answer and compares it with the gold answer.
 
-First version: normalised strings, then `math-verify` on exactly one answer per side. It has no clock of its own (math-verify's
-uses SIGALRM), so it must run in a `VerifierPool`.
+`problem.reference` is the gold answer as text (`\frac{1}{2}`, `073`, `1,234`) or a number. The default rule, `unmask`, goes
+through `answers.cascade`; the others are the conventions of published graders (`rules`), for comparing like with like. What
+`quick` decides needs no library and cannot hang; the rest has no clock of its own and belongs into a `VerifierPool`.
 """
 
+import json
 import re
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
-from typing import Any
+from functools import lru_cache
+from typing import Literal
 
-from .errors import InputError
-from .extract import MATH_ORDER, Extractor, check_order, extract
+from .answers import cascade
+from .answers.perturb import perturbed
+from .answers.typed import Question
+from .errors import InputError, nearest
+from .extract import MATH_ORDER, Extraction, Extractor, check_order, extract
 from .limits import PoolLimits
-from .records import Completion, Problem, Verdict
+from .records import Completion, Message, Problem, Verdict
 
-_SPACING = re.compile(r"\\[,;:! ]|~|\\q?quad\b|\\left(?![a-z])|\\right(?![a-z])|\\displaystyle\b|\s+")
+Rule = Literal["unmask", "math_verify", "minerva", "prm800k", "dllm_rl"]
+RULES: tuple[Rule, ...] = ("unmask", "math_verify", "minerva", "prm800k", "dllm_rl")
+VERSION = "2"
+
+_STATEMENTS = {
+    "boxed": r"\boxed{{}}",
+    "hash": "#### {}",
+    "phrase": "The answer is: {}",
+    "bold": "**{}**",
+    "dollar": "So it is ${}$",
+}
+_PERCENT = re.compile(r"percent|\\?%", re.I)
+_EQUATION = re.compile(
+    r"equations? (?:of|for|whose|that)\b|(?:an|the|your|its|simplest) equation\b|in the form|what line|asymptote|directrix|"
+    r"inequality|axis of symmetry|as an equation",
+    re.I,
+)
 
 
 @dataclass(frozen=True)
 class MathVerifier:
-    """Judges a completion against `problem.reference`, the gold answer as a string. `order`: extractors to try, in order."""
+    """Judges a completion against the gold answer.
+
+    `order`: extractors to try, in order (`extract`). `rule`: whose convention decides (`RULES`). `tolerance`: relative tolerance
+    for gold answers written as decimals, 0 for none; integers and fractions are always exact.
+    """
 
     order: tuple[Extractor, ...] = MATH_ORDER
+    rule: Rule = "unmask"
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "order", tuple(self.order))
         check_order(self.order)
+        if self.rule not in RULES:
+            raise InputError(
+                f"option 'rule': no rule is called {self.rule!r}{nearest(self.rule, RULES)}; known: {', '.join(RULES)}"
+            )
+        if not 0 <= self.tolerance < 1:
+            raise InputError(f"option 'tolerance': must be at least 0 and below 1, is {self.tolerance}")
 
     @property
     def name(self) -> str:
@@ -34,37 +66,77 @@ class MathVerifier:
 
     @property
     def version(self) -> str:
-        return f"1-{'+'.join(self.order)}"
+        """Names everything that a verdict depends on."""
+        return f"{VERSION}-{self.rule}-{'+'.join(self.order)}" + (f"-{self.tolerance:g}" if self.tolerance else "")
 
     @property
     def limits(self) -> PoolLimits:
-        """Mathematics that takes longer than this is not going to be decided."""
-        return PoolLimits(wall=20.0, cpu=5.0, memory=1 << 30)
+        """CPU time decides; the wall clock is generous, so that a loaded machine gives the same verdicts."""
+        return PoolLimits(wall=15.0, cpu=2.0, memory=512 << 20)
 
     def warm(self) -> None:
-        """Import what is heavy and let the parser build its tables, once for all workers. Fails when a parser is missing."""
-        if not _equal(r"\frac{1}{2}", "0.5"):
-            raise RuntimeError("math-verify cannot parse LaTeX here: install math-verify[antlr4_13_2]")
+        """Import what is heavy and let the parsers build their tables, once for all workers. Fails when a parser is missing."""
+        from .answers import symbolic
+
+        symbolic.warm()
 
     def quick(self, problem: Problem, completion: Completion) -> Verdict | None:
-        """Return the verdict if there is no answer or if it is the gold answer as a string, else None."""
-        gold = gold_answer(problem)
+        """Return the verdict where that takes microseconds, else None."""
+        gold, found = gold_answer(problem), extract(completion.text, self.order)
+        if found is None:
+            return Verdict(0.0, "unparsed", expected=gold, detail="no final answer found")
+        if self.rule != "unmask":
+            return None
+        outcome = cascade.quick(gold, found.answer, self._question(problem))
+        return _verdict(outcome, gold, found) if outcome else None
+
+    def cache_key(self, problem: Problem, completion: Completion) -> str | None:
+        """Two items with the same gold answer, extracted answer and kind of question get the same verdict."""
         found = extract(completion.text, self.order)
         if found is None:
-            return Verdict(reward=0.0, status="unparsed", expected=gold, detail="no final answer found")
-        if _plain(found.answer) == _plain(gold):
-            return Verdict(1.0, "correct", found.answer, gold, detail=f"{found.how}: equal as strings")
-        return None
+            return None
+        question = self._question(problem)
+        return json.dumps([gold_answer(problem), found, question.percent, question.equation])
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
-        """Return the verdict; may take long on hostile input."""
+        """Return the verdict; may take seconds, so call it where it can be killed."""
         if verdict := self.quick(problem, completion):
             return verdict
         gold, found = gold_answer(problem), extract(completion.text, self.order)
         assert found is not None
-        equal = _equal(gold, found.answer)
-        detail = f"{found.how}: {'equal' if equal else 'not equal'} by math-verify"
-        return Verdict(float(equal), "correct" if equal else "wrong", found.answer, gold, detail=detail)
+        if self.rule == "unmask":
+            return _verdict(cascade.deep(gold, found.answer, self._question(problem)), gold, found)
+        from .answers import rules
+
+        return _verdict(rules.decide(self.rule, gold, found.answer), gold, found)
+
+    def gold_completion(self, problem: Problem) -> Completion:
+        """Return a completion that gives the gold answer (for `validate`)."""
+        return Completion(self._stated(gold_answer(problem)))
+
+    def wrong_completions(self, problem: Problem) -> list[Completion]:
+        """Return completions that give answers near the gold one, and wrong (for `validate`)."""
+        return [Completion(self._stated(answer)) for answer in perturbed(gold_answer(problem))]
+
+    def _stated(self, answer: str) -> str:
+        return _STATEMENTS.get(self.order[0], "{}").replace("{}", answer)
+
+    def _question(self, problem: Problem) -> Question:
+        return _read_question(problem.prompt, self.tolerance)
+
+
+@lru_cache(1024)
+def _read_question(prompt: tuple[Message, ...], tolerance: float) -> Question:
+    asked = " ".join(message.content for message in prompt)
+    # A word or two (or nothing) is no question: then only the gold answer says what was asked.
+    equation = bool(_EQUATION.search(asked)) if len(asked.split()) > 3 else None
+    return Question(bool(_PERCENT.search(asked)), equation, tolerance)
+
+
+def _verdict(outcome: cascade.Outcome, gold: str, found: Extraction) -> Verdict:
+    status: Literal["refused", "correct", "wrong"] = "refused" if outcome.refused else "correct" if outcome.equal else "wrong"
+    shown = found.answer if len(found.answer) <= 500 else found.answer[:497] + "..."
+    return Verdict(float(outcome.equal), status, shown, gold, detail=f"{found.how}: {outcome.how}")
 
 
 def gold_answer(problem: Problem) -> str:
@@ -75,21 +147,3 @@ def gold_answer(problem: Problem) -> str:
     if not isinstance(gold, str) or not gold.strip():
         raise InputError(f"problem {problem.id!r}: the reference of a math problem is its answer as text, found {gold!r:.60}")
     return gold
-
-
-def _plain(answer: str) -> str:
-    return _SPACING.sub("", answer).replace(r"\dfrac", r"\frac").replace(r"\tfrac", r"\frac").strip("$")
-
-
-def _equal(gold: str, answer: str) -> bool:
-    parser = _math_verify()
-    left, right = (parser.parse(rf"\boxed{{{side}}}", parsing_timeout=None) for side in (gold, answer))
-    return bool(parser.verify(left, right, timeout_seconds=None))
-
-
-@cache
-def _math_verify() -> Any:
-    import logging
-
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns at every call that it has no clock
-    return import_module("math_verify")

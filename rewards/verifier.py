@@ -7,6 +7,7 @@ A verifier may also offer, and the pool then uses:
 - `limits`, a `PoolLimits`: what one item may cost, unless the user of the pool says otherwise;
 - `warm()`: called once in the warm parent of all workers, to import what is heavy;
 - `quick(problem, completion) -> Verdict | None`: decides in the caller's process when that takes microseconds and cannot hang;
+- `gold_completion(problem)` and `wrong_completions(problem)`: what `validate` expects to pass and to fail;
 - `cache_key(problem, completion) -> str | None`: two items with one key get one verdict.
 """
 

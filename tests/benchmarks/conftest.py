@@ -18,9 +18,22 @@ def shared() -> Path:
     return SHARED / "data"
 
 
+@pytest.fixture(scope="session")
+def sandboxed() -> None:
+    """Programs can be run here."""
+    from unmask.rewards.code import shared_sandbox
+    from unmask.sandbox import SandboxUnavailable
+
+    try:
+        shared_sandbox("auto", None, 1)
+    except SandboxUnavailable as error:
+        pytest.skip(f"no sandbox: {error}")
+
+
 @pytest.fixture(autouse=True)
 def no_data_folder_and_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNMASK_DATA", str(tmp_path / "data-folder"))
+    monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: refuses at once
     for name in ("HF_HUB_OFFLINE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)

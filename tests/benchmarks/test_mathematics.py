@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from unmask.benchmarks import load_benchmark
+from unmask.benchmarks import load_benchmark, verifier_of
 from unmask.benchmarks.math import last_boxed
 from unmask.rewards.errors import InputError
+from unmask.rewards.records import Completion
 
 Write = Callable[..., Path]
 ASK = "\nPlease reason step by step, and put your final answer within \\boxed{}."
@@ -193,3 +195,27 @@ def test_hub_rows_of_math_carry_the_answer_inside_the_solution(tmp_path: Path, w
     problems = load_benchmark("math", write_jsonl(tmp_path / "m.jsonl", row, unknown, unanswered)).load()
     assert [problem.reference for problem in problems] == ["2", "24"]
     assert [problem.metadata for problem in problems] == [{"subject": "Algebra", "level": 2}, {"subject": "Geometry"}]
+
+
+@pytest.mark.parametrize("text", [r"\boxed{70,000}", "so\n#### 70000", "The answer is $70,000.", "He made 70000 dollars."])
+def test_gsm8k_answers_are_found_in_every_usual_form(text: str) -> None:
+    task = load_benchmark("gsm8k")
+    verdict = verifier_of(task)(task.load()[2], Completion(text))
+    assert (verdict.reward, verdict.status) == (1.0, "correct")
+
+
+def test_an_aime_answer_may_keep_its_leading_zeros(tmp_path: Path, write_jsonl: Write) -> None:
+    task = load_benchmark("aime2024", write_jsonl(tmp_path / "a.jsonl", {"problem": "?", "answer": "073"}))
+    verify, (problem,) = verifier_of(task), task.load()
+    assert [verify(problem, Completion(rf"\boxed{{{n}}}")).reward for n in ("73", "073", "730")] == [1.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["gsm8k", "math500"])
+def test_every_gold_answer_passes_its_own_verifier_and_silence_fails(name: str) -> None:
+    task = load_benchmark(name)
+    verify: Any = verifier_of(task)
+    for problem in task.load():
+        verdict = verify.quick(problem, Completion(rf"Therefore \boxed{{{problem.reference}}}."))
+        assert verdict is not None
+        assert verdict.reward == 1.0, problem.id
+        assert verify.quick(problem, Completion("")).status == "unparsed"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from unmask.benchmarks import list_benchmarks, load_benchmark
+from unmask.benchmarks.registry import BENCHMARKS
 from unmask.rewards.errors import InputError
 
 USER_BENCHMARK = """
@@ -41,6 +42,20 @@ def test_a_benchmark_of_twenty_lines_is_enough(user_file: Path) -> None:
     task = load_benchmark(f"{user_file}:Doubles")
     assert [problem.reference for problem in task.load()] == ["0", "2", "4"]
     assert (task.metric, task.samples) == ("mean", 1)
+
+
+def test_the_example_of_the_docs_works(tmp_path: Path) -> None:
+    docs = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+    example = docs.read_text().split("```python\nfrom unmask", 1)[1].split("```", 1)[0]
+    (tmp_path / "my_bench.py").write_text(f"from unmask{example}")
+    assert len(example.strip().splitlines()) <= 20
+    task = load_benchmark(f"{tmp_path / 'my_bench.py'}:Squares", count=5)
+    assert [problem.reference for problem in task.load()] == ["0", "1", "4", "9", "16"]
+
+
+def test_every_shipped_task_stands_in_the_docs() -> None:
+    docs = (Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md").read_text()
+    assert [name for name in BENCHMARKS if f"`{name}" not in docs] == []
 
 
 def test_options_reach_the_constructor_of_a_users_benchmark(user_file: Path) -> None:

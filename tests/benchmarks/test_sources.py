@@ -40,7 +40,7 @@ def test_without_a_file_the_hub_is_asked_at_the_pinned_commit(monkeypatch: pytes
         return [{"a": config}]
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    monkeypatch.setattr(sources, "_unreachable", lambda: False)
+    monkeypatch.setattr(sources, "unreachable", lambda: False)
     found = locate(SOURCE)
     assert found.revision == "someone/set@0123456789abcdef"
     assert [row.values for row in found.rows()] == [{"a": "one"}, {"a": "two"}]
@@ -65,7 +65,7 @@ def test_a_hub_that_answers_with_an_error_gives_the_same_line(monkeypatch: pytes
         raise ConnectionError("Couldn't reach the Hub\nand more lines")
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    monkeypatch.setattr(sources, "_unreachable", lambda: False)
+    monkeypatch.setattr(sources, "unreachable", lambda: False)
     with pytest.raises(InputError, match="Couldn't reach the Hub: download someone/set") as caught:
         list(HubRows(HUB, "group/set").rows())
     assert "\n" not in str(caught.value)

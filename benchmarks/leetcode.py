@@ -1,0 +1,64 @@
+"""LeetCodeDataset (newfacade): functions with many asserts and a reference solution; a stand-in for a verified coding RL set.
+
+Rows that share a problem with LiveCodeBench are left out (train: 78 of 1,890, test: 158 of 228), and so are rows whose
+arguments are linked lists or trees: their tests pass objects to the candidate, and only plain data crosses to its process.
+"""
+
+import ast
+import re
+from typing import Any
+
+from ..rewards.errors import InputError
+from .coding import CodeBenchmark, as_answer, statements
+from .rows import Row
+from .rowset import Item
+from .sources import Source
+
+_OBJECTS = re.compile(r"\b(?:list_node|tree_node|is_same_list|is_same_tree)\(")
+_CANDIDATE = "def candidate(*args, **keywords):\n    return {entry}(*args, **keywords)\n"
+
+
+def read(row: Row) -> Item | None:
+    """Read a row of either version; None for what is left out."""
+    test, entry = row.text("test"), row.text("entry_point")
+    if row.first("overlaps_livecodebench") or _OBJECTS.search(test):
+        return None
+    prelude = row.text("prompt")
+    reference: dict[str, Any] = {
+        "style": "assert",
+        "tests": _asserts(row, test),
+        "setup": f"{prelude}\n{_CANDIDATE.format(entry=entry)}",
+        "prefix": f"{prelude}\n",
+        "prelude": False,
+    }
+    meta = row.first("meta") or {}
+    difficulty = row.first("difficulty") or (meta.get("difficulty") if isinstance(meta, dict) else None)
+    metadata = {"slug": row.text("task_id"), **({"difficulty": difficulty} if difficulty else {})}
+    solution = row.first("completion")
+    return Item(row.text("query"), reference, metadata, as_answer(str(solution)) if solution else None)
+
+
+def _asserts(row: Row, test: str) -> list[str]:
+    """Return the statements of `check(candidate)` one by one."""
+    try:
+        (check,) = statements(test)
+    except ValueError as error:
+        raise InputError(f"{row.where}: field 'test': expected one function check(candidate) ({error})") from None
+    body = getattr(check, "body", [])
+    if not body or not all(isinstance(statement, ast.Assert) for statement in body):
+        raise InputError(f"{row.where}: field 'test': expected a function of asserts")
+    return [ast.unparse(statement) for statement in body]
+
+
+LEETCODE = CodeBenchmark(
+    name="leetcode",
+    description="LeetCode functions with asserts and reference solutions, without LiveCodeBench's problems",
+    size=None,
+    sources={
+        "train": Source(stem="code/leetcodedataset_v0.2.0_train", origin="newfacade/LeetCodeDataset v0.2.0, train"),
+        "test": Source(stem="code/leetcodedataset_v0.3.1_test", origin="newfacade/LeetCodeDataset v0.3.1, test"),
+    },
+    read=read,
+    prompt_template="{problem}",
+    prompt_source="the row's own query",
+)
