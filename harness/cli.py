@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..rewards.errors import InputError
+from ..sandbox.cli import add_parser as add_sandbox
+from ..sandbox.errors import SandboxUnavailable
 
 EVAL_EXAMPLE = """\
 examples:
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         return int(args.run(args))
-    except InputError as error:
+    except (InputError, SandboxUnavailable) as error:
         return _fail(error, 2)
     except KeyboardInterrupt:
         # A second Ctrl-C must not turn the clean way out into a traceback.
@@ -84,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_eval(commands)
     _add_score(commands)
     _add_validate(commands)
+    add_sandbox(commands)
     _add_list(commands)
     _add_doctor(commands)
     return parser

@@ -61,7 +61,21 @@ class RunConfig:
         _require(self.data is None or len(self.task) == 1, "--data", self.data, "given with a single task only")
 
 
-IDENTITY = ("model", "task", "limit", "samples", "seed", "decode", "task_options", "verifier", "verifier_options", "rule", "data", "revision", "dtype")
+IDENTITY = (
+    "model",
+    "task",
+    "limit",
+    "samples",
+    "seed",
+    "decode",
+    "task_options",
+    "verifier",
+    "verifier_options",
+    "rule",
+    "data",
+    "revision",
+    "dtype",
+)
 """Settings that make two runs different runs."""
 
 

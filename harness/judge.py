@@ -90,7 +90,9 @@ def read_answers(source: Path, task: str | None) -> Iterator[Answer]:
 class Judge:
     """Scores the completions of `source` into the folder `out`. Problems come from a task, or from the lines themselves."""
 
-    def __init__(self, source: Path, out: Path, verifier: Verifier, problems: dict[str, Problem] | None, workers: int | None) -> None:
+    def __init__(
+        self, source: Path, out: Path, verifier: Verifier, problems: dict[str, Problem] | None, workers: int | None
+    ) -> None:
         self._source, self._out, self._verifier, self._problems, self._workers = source, out, verifier, problems, workers
         self._rewards: dict[str, list[float]] = {}
         self._clusters: dict[str, str] = {}
@@ -207,4 +209,3 @@ class Judge:
 def _size(source: Path) -> int:
     files = [source] if source.is_file() else sorted((source / "records").glob("part-*.jsonl"))
     return sum(file.stat().st_size for file in files)
-

@@ -1,7 +1,6 @@
 """The host is left as it was: after success, failure, Ctrl-C and SIGKILL; broken workers are replaced; forks get their own."""
 
 import multiprocessing
-import os
 import pickle
 import signal
 import subprocess
