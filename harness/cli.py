@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from ..rewards.errors import InputError
 from ..sandbox.cli import add_parser as add_sandbox
@@ -68,6 +68,9 @@ def _fail(message: object, code: int) -> int:
     return code
 
 
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage block."""
 
@@ -82,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     parser = _Parser(prog="unmask", description="Evaluation and reward harness for diffusion language models.")
     parser.add_argument("--version", action="version", version=f"unmask {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    commands: Commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     _add_eval(commands)
     _add_score(commands)
     _add_validate(commands)
@@ -92,7 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_eval(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_eval(commands: Commands) -> None:
     command = commands.add_parser(
         "eval",
         help="score a checkpoint on benchmarks",
@@ -148,7 +151,7 @@ def _eval(args: argparse.Namespace) -> int:
     return 0
 
 
-def _add_score(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_score(commands: Commands) -> None:
     command = commands.add_parser(
         "score",
         help="judge existing completions; no model needed",
@@ -180,7 +183,7 @@ def _score(args: argparse.Namespace) -> int:
     return 0
 
 
-def _add_validate(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_validate(commands: Commands) -> None:
     command = commands.add_parser(
         "validate",
         help="check tasks against themselves: gold answers pass, wrong ones fail",
@@ -205,7 +208,7 @@ def _validate(args: argparse.Namespace) -> int:
     return print_validation(args.task.split(","), args.limit, args.rule, args.data, args.set, args.workers)
 
 
-def _add_list(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_list(commands: Commands) -> None:
     command = commands.add_parser(
         "list",
         help="what there is: tasks, models, verifiers",
@@ -223,7 +226,7 @@ def _list(args: argparse.Namespace) -> int:
     return 0
 
 
-def _add_doctor(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_doctor(commands: Commands) -> None:
     command = commands.add_parser(
         "doctor",
         help="what works on this machine",

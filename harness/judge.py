@@ -5,7 +5,7 @@ goes on after the last verdict that was written.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -23,7 +23,7 @@ from .store import Generated, Lock, drop_torn_line, make_folder, write_atomicall
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An input line. `problem_id` picks the task's reference (default: the id); with a verifier alone `reference` is in the line."""
+    """An input line. `problem_id` (default: `id`) picks the task's reference; with a verifier alone, `reference` is here."""
 
     id: str
     completion: str
@@ -72,7 +72,7 @@ class _Item(NamedTuple):
 
 
 def read_answers(source: Path, task: str | None) -> Iterator[Answer]:
-    """Yield the completions of a JSONL file, or of a run directory (those of `task`, if given). Raises InputError naming the line."""
+    """Yield the completions of a JSONL file, or those of `task` in a run directory. Raises InputError naming file and line."""
     if source.is_file():
         yield from read_jsonl(source, Answer)
         return
@@ -91,7 +91,7 @@ class Judge:
     """Scores the completions of `source` into the folder `out`. Problems come from a task, or from the lines themselves."""
 
     def __init__(
-        self, source: Path, out: Path, verifier: Verifier, problems: dict[str, Problem] | None, workers: int | None
+        self, source: Path, out: Path, verifier: Verifier, problems: Mapping[str, Problem] | None, workers: int | None
     ) -> None:
         self._source, self._out, self._verifier, self._problems, self._workers = source, out, verifier, problems, workers
         self._rewards: dict[str, list[float]] = {}
@@ -171,16 +171,14 @@ class Judge:
         return _Item(number, answer, self._problem(answer, number), Completion(answer.completion))
 
     def _problem(self, answer: Answer, number: int) -> Problem:
-        name = answer.problem_id or answer.id
+        name, place = answer.problem_id or answer.id, f"{self._source}, line {number + 1}"
         if self._problems is None:
             if answer.reference is None:
-                place = f"{self._source}, line {number + 1}"
                 raise InputError(f"{place}: field 'reference': missing; a verifier alone needs it (or give --task)")
             return Problem(name, "", (), answer.reference, answer.metadata or {})
         if name not in self._problems:
-            raise InputError(
-                f"{self._source}, line {number + 1}: field 'problem_id': the task has no problem {name!r}{nearest(name, self._problems)}"
-            )
+            hint = nearest(name, self._problems)
+            raise InputError(f"{place}: field 'problem_id': the task has no problem {name!r}{hint}")
         return self._problems[name]
 
     def _write(self, file: Any, item: _Item, verdict: Verdict) -> None:

@@ -101,11 +101,9 @@ def print_overlap(train: str, test: str) -> int:
 
     found = find_overlap(load_benchmark(train), load_benchmark(test))
     if found:
-        print_rows(
-            ("test problem", "training problem", "kind", "share"), [(o.test, o.train, o.kind, f"{o.share:.0%}") for o in found]
-        )
+        rows = [(overlap.test, overlap.train, overlap.kind, f"{overlap.share:.0%}") for overlap in found]
+        print_rows(("test problem", "training problem", "kind", "share"), rows)
     exact = sum(overlap.kind == "exact" for overlap in found)
-    print(
-        f"{len({overlap.test for overlap in found})} problems of {test} are in {train}: {exact} exact pairs, {len(found) - exact} near"
-    )
+    problems = len({overlap.test for overlap in found})
+    print(f"{problems} problems of {test} are in {train}: {exact} exact pairs, {len(found) - exact} near")
     return 1 if found else 0

@@ -1,6 +1,7 @@
 """`unmask score` and `unmask validate` from the command line."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from unmask.harness.cli import main
 
 
-def write(path: Path, lines: list[dict[str, Any]]) -> Path:
+def write(path: Path, lines: Sequence[Mapping[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
@@ -56,7 +57,7 @@ def test_a_task_gives_the_references_and_samples_group_by_problem(tmp_path: Path
     from unmask.benchmarks import load_benchmark
 
     one, two = load_benchmark("arith").load()[:2]
-    lines = [
+    lines: list[dict[str, Any]] = [
         {"id": "1", "problem_id": one.id, "sample": 0, "completion": rf"\boxed{{{one.reference}}}"},
         {"id": "2", "problem_id": one.id, "sample": 1, "completion": r"\boxed{-1}"},
         {"id": "3", "problem_id": two.id, "completion": rf"\boxed{{{two.reference}}}"},
