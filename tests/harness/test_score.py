@@ -21,7 +21,7 @@ def verdicts(out: Path) -> list[dict[str, Any]]:
 PAIRS = [
     {"id": "a", "completion": r"so \boxed{\frac{1}{2}}", "reference": "0.5"},
     {"id": "b", "completion": r"\boxed{7}", "reference": "8"},
-    {"id": "c", "completion": "I do not know", "reference": "8"},
+    {"id": "c", "completion": "", "reference": "8"},
     {"id": "d", "completion": r"\boxed{(x+1)^2}", "reference": "x^2+2x+1"},
 ]
 
