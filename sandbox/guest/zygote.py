@@ -128,6 +128,7 @@ class Zygote:
 
         def guest() -> None:
             header, source = child.confine(self._how, slot, limits, [*fds, report_end, *peers], hidden=role == "test")
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             program.fresh_streams()
             program.seed_random()
             gc.enable()
