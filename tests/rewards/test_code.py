@@ -3,7 +3,6 @@
 import pickle
 
 import pytest
-
 from unmask.rewards.code import CodeVerifier, extract_code
 from unmask.rewards.errors import InputError
 from unmask.rewards.records import Completion, Problem, Verdict
@@ -40,7 +39,7 @@ def block(code: str) -> str:
 
 
 def test_it_is_a_picklable_verifier_with_a_name_and_a_version() -> None:
-    verifier = pickle.loads(pickle.dumps(CodeVerifier(partial=True)))
+    verifier: CodeVerifier = pickle.loads(pickle.dumps(CodeVerifier(partial=True)))
     assert isinstance(verifier, Verifier)
     assert (verifier.name, verifier.version, verifier.partial) == ("code", "1", True)
 
