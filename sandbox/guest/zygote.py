@@ -24,6 +24,7 @@ from . import calls, child, linux, program, tester, watch, wire
 _ROLES = {"program": program.run_program, "call": calls.run_calls, "serve": calls.serve, "test": tester.run_tests}
 _FDS_PER_GUEST = 5
 _SETUP_SECONDS = 10.0
+_GRACE = 0.1
 _FIRST_LOOK, _LONGEST_PAUSE = 0.01, 0.04  # a guest fills memory at 1 to 2 GB/s
 
 
@@ -128,6 +129,7 @@ class Zygote:
 
         def guest() -> None:
             header, source = child.confine(self._how, slot, limits, [*fds, report_end, *peers], hidden=role == "test")
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             program.fresh_streams()
             program.seed_random()
             gc.enable()
@@ -204,7 +206,8 @@ class Zygote:
     def _conclude(self, guests: list[Guest], killed: str | None) -> dict[str, Any]:
         """Kill what is left, reap it, wipe, and say what each guest did."""
         ended = time.monotonic()
-        alive = [not _has_ended(guest) for guest in guests]
+        grace = 0 if killed else _GRACE  # a server whose pipe has closed is on its way out, and how it ended matters
+        alive = [not _has_ended(guest, grace) for guest in guests]
         outcomes = self._kill_all(guests)
         strays = sum(outcome.cpu for pid, outcome in outcomes.items() if pid not in {guest.pid for guest in guests})
         kills, self._kills = self._kills, watch.out_of_memory_kills()
@@ -242,17 +245,14 @@ class Zygote:
             time.sleep(0.0005)
 
     def _kill_round(self, guests: list[Guest]) -> None:
-        if not self._shared_pids and not self._how.uids:
-            with suppress(ProcessLookupError):
-                os.kill(-1, signal.SIGKILL)  # as process 1 of the namespace: everything in it but ourselves, at once
+        """Kill everything of this request. Broadcasts are for namespaces of our own; elsewhere each process is named."""
+        if not self._shared_pids:
+            kill_everyone(self._how.uids)
             return
         for guest in guests:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(guest.pidfd, signal.SIGKILL)
-        if self._how.uids:
-            for uid in self._how.uids:
-                _kill_uid(uid)
-        elif not self._how.only_threads:
+        if not self._how.only_threads:
             for pid in watch.descendants(os.getpid())[1:]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -285,8 +285,8 @@ def _run_only(guest: Callable[[], None], stderr: int) -> None:
         os._exit(70)
 
 
-def _has_ended(guest: Guest) -> bool:
-    return bool(select.select([guest.pidfd], [], [], 0)[0])
+def _has_ended(guest: Guest, patience: float = 0) -> bool:
+    return bool(select.select([guest.pidfd], [], [], patience)[0])
 
 
 def _last_words(stderr: int) -> str:
@@ -294,15 +294,23 @@ def _last_words(stderr: int) -> str:
     return data[-1][:300] if data else "it ended without a word"
 
 
-def _kill_uid(uid: int) -> None:
-    """Kill every process of `uid` at once: as that uid, kill(-1) reaches these and no others."""
-    os.seteuid(uid)
-    try:
-        os.kill(-1, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # there is none
-    finally:
-        os.seteuid(0)
+def kill_everyone(uids: list[int]) -> None:
+    """Kill every other process of the namespace whose first process we are: all at once, or all of `uids`, one by one.
+
+    kill(-1) reaches whatever the caller may signal, and with a real user of root that is everything, whoever the effective
+    user is. Outside a process namespace of our own that would be the machine, so this refuses to run there.
+    """
+    if os.getpid() != 1:
+        raise Fault("refusing to kill by broadcast: this zygote is not the first process of a namespace of its own")
+    for uid in uids or [os.geteuid()]:
+        os.seteuid(uid)
+        try:
+            os.kill(-1, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # there is none
+        finally:
+            if uids:
+                os.seteuid(0)
 
 
 def _remove(path: str, uids: list[int]) -> None:
