@@ -23,7 +23,7 @@ _RELATIONS = {
 _TIMES = frozenset(("*", r"\cdot", r"\times"))
 _DIVIDE = frozenset(("/", r"\div"))
 _CLOSING = {"(": ")]", "[": "])", r"\{": (r"\}",), r"\langle": (r"\rangle",)}
-_CURRENCIES = {r"\$": "dollars", r"\pounds": "GBP", r"\euro": "euros", r"\yen": "yen"}
+_CURRENCIES = {r"\$": "dollars", r"\pounds": "GBP", r"\euro": "euros", r"\yen": "yen", r"\cents": "cents"}
 _NO_FACTOR = frozenset(
     (r"\cup", r"\cap", r"\setminus", r"\pm", r"\mp", r"\\", r"\}", r"\rangle", r"\rfloor", r"\rceil", r"\%", r"\degree", r"\lor",
      r"\land", r"\to", r"\ldots", r"\backslash", r"\mod", r"\pmod", r"\bmod", *_RELATIONS, *_TIMES, *_DIVIDE)
@@ -127,14 +127,17 @@ class _Parser:
 
     def _application(self) -> Node | None:
         """`f(x) =` names a function; `f(x)` anywhere else may be a product."""
-        if self._kind() != "name" or self.peek(1) != "(":
+        if self._kind() != "name":
             return None
-        at = self._at + 2
+        inverse = 5 if [self.peek(ahead) for ahead in range(1, 6)] == ["^", "{", "-", "1", "}"] else 0
+        if self.peek(1 + inverse) != "(":
+            return None
+        at = self._at + 2 + inverse
         while at < len(self._tokens) and self._tokens[at].text not in ("(", ")"):
             at += 1
         if at + 1 >= len(self._tokens) or self._tokens[at].text != ")" or self._tokens[at + 1].text not in ("=", r"\le", r"\ge"):
             return None
-        name = self._take().text
+        name = "".join(self._take().text for _ in range(1 + inverse))
         self._expect("(")
         arguments = self._items()
         self._expect(")")
@@ -188,7 +191,7 @@ class _Parser:
                 self._at += 1
                 left = Node("div", (left, self._factor()))
             elif self._starts_factor():
-                left = Node("mul", (left, self._factor()))
+                left = _times(left, self._factor())
             else:
                 return self._with_unit(left)
 
@@ -200,6 +203,8 @@ class _Parser:
         kind, text = self._kind(), self.peek()
         if kind == "name" or text in ("(", "[", "{"):
             return True
+        if kind == "num":
+            return self._tokens[self._at - 1].text in ("!", "}", ")")  # 5!5!, 2^{3}3^{2}
         if text == "|":
             return not self._bar_closes
         if kind == "env":
@@ -585,6 +590,13 @@ class _Parser:
         token = self._take()
         if token.kind != "env" or not token.text.startswith(r"\end") or name not in token.text:
             raise UnreadableError(f"environment {name} is not closed")
+
+
+def _times(left: Node, right: Node) -> Node:
+    r"""An implicit product, or a value and its unit: `55 \frac{\text{miles}}{\text{hour}}`."""
+    if right.kind == "div" and all(arg.kind == "text" for arg in right.args):
+        return Node("unit", (left,), f"{right.args[0].value} per {right.args[1].value}")
+    return Node("mul", (left, right))
 
 
 def _digits(text: str) -> int:

@@ -17,7 +17,7 @@ MAX_LENGTH = 300  # twice the longest gold answer of MATH
 _MAX_NODES = 150
 _EXPENSIVE = re.compile(r"!|\\binom|\^\s*[{(]*\s*-?\d{3,}|\^[^}]*\^|\d{40,}")
 _SEQUENCE = re.compile(r"\\ldots|\.\.\.|:")
-_SHAPE = re.compile(r"\\text\{[^{}]*\}|[A-Za-z]{3,}|[=<>]|\\(?:le|ge|ne|in|pm|cup|cap)(?![a-zA-Z])|,|;|\\%|[?!]|_\{?\w+\}?")
+_SHAPE = re.compile(r"\\text\{[^{}]*\}|[A-Za-z]{3,}|[=<>]|\\(?:le|ge|ne|in|pm|cup|cap)(?![a-zA-Z])|,|;|\\%|[?!']|_\{?\w+\}?")
 
 
 def decide(gold: str, answer: str, trees: tuple[Node, Node] | None) -> tuple[bool, str]:

@@ -55,7 +55,7 @@ class Comparison:
 
     def equal(self, gold: Node, answer: Node) -> Answer:
         """Compare whole answers."""
-        gold, answer = _as_line(gold), _as_line(answer)
+        gold, answer = _as_solutions(_as_line(gold)), _as_solutions(_as_line(answer))
         if gold == answer:
             return True
         if gold.kind == "rel" or answer.kind == "rel" or is_region(gold) or is_region(answer):
@@ -81,7 +81,7 @@ class Comparison:
         if has(gold, "pm", "mp") or has(answer, "pm", "mp"):
             return self._unordered(_signs(gold), _signs(answer), multiset=False)
         if has(gold, "base") or has(answer, "base"):
-            return gold == answer
+            return gold == answer or _digits_and_base(gold) == _digits_and_base(answer) != ""
         if has(gold, "list", "group", "matrix", "rel", "unit", "text") or has(
             answer, "list", "group", "matrix", "rel", "unit", "text"
         ):
@@ -136,6 +136,8 @@ class Comparison:
             return self._unordered(mine, yours, multiset=not sets)
         if _is_unordered(answer) and gold.kind == "group":
             return self._assigned(gold, answer)
+        if _is_unordered(gold) and answer.kind == "group" and answer.value == "[]" and len(answer.args) > 2:
+            return self._unordered(_members(gold), list(answer.args), multiset=gold.value != "{}")
         if gold.kind == "group" and answer.kind == "group":
             return self._tuples(gold, answer)
         if "group" in (gold.kind, answer.kind) and not (_is_unordered(gold) or _is_unordered(answer)):
@@ -248,6 +250,7 @@ class Comparison:
         return None if all(is_region(side) or side.kind in ("group", "list", "rel") for side in (gold, answer)) else False
 
     def _inequalities(self, gold: Node, answer: Node) -> Answer:
+        gold, answer = _ascending(gold), _ascending(answer)
         if len(gold.value) != 1 or len(answer.value) != 1:
             same_shape = gold.value == answer.value and len(gold.args) == len(answer.args)
             return self._in_order(gold.args, answer.args) if same_shape else None
@@ -330,6 +333,26 @@ class Comparison:
         return bool(max(values) - min(values) <= abs(max(values, key=abs)) / 50)
 
 
+def _digits_and_base(node: Node) -> str:
+    """`FF_{16}` may have been read as a product of symbols."""
+    if node.kind == "base":
+        return f"{node.value[0]}_{node.value[1]}"
+    return _spelled(node).upper()
+
+
+def _as_solutions(node: Node) -> Node:
+    r"""Solutions that name their variable once or each time: `x = 2, -2`, `x = 2 \text{ or } x = 3`, `x = \pm 2`."""
+    if node.kind == "rel" and node.value == ("=",) and node.args[0].kind == "sym" and has(node.args[1], "pm", "mp"):
+        return node.args[1]
+    if node.kind != "list" or node.args[0].kind != "rel" or node.args[0].args[0].kind != "sym":
+        return node
+    name = node.args[0].args[0]
+    named = [item for item in node.args if item.kind == "rel"]
+    if any(item.value != ("=",) or item.args[0] != name for item in named):
+        return node
+    return Node("list", tuple(item.args[1] if item.kind == "rel" else item for item in node.args), node.value)
+
+
 def _as_line(node: Node) -> Node:
     return Node("sym", value="bbR") if node.kind == "text" and words(str(node.value)) == "all real numbers" else node
 
@@ -351,6 +374,13 @@ def _any_of(answers: Sequence[Answer]) -> Answer:
 
 def _difference(left: Node, right: Node) -> Node:
     return left if right == num(0) else Node("add", (left, Node("neg", (right,))))
+
+
+def _ascending(node: Node) -> Node:
+    """Write `c > b > a` as `a < b < c`."""
+    if all(operator in (">", ">=") for operator in node.value):
+        return Node("rel", node.args[::-1], tuple(operator.replace(">", "<") for operator in node.value[::-1]))
+    return node
 
 
 def _to_less(node: Node) -> tuple[str, Node]:
