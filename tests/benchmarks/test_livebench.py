@@ -1,5 +1,6 @@
 """LiveBench: what a release holds, how scores add up, and what each scorer accepts under either rule."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from unmask.benchmarks import load_benchmark, verifier_of
 from unmask.benchmarks.base import gold_text
+from unmask.benchmarks.livebench import coding
 from unmask.benchmarks.livebench.instructions import CHECKS, count_sentences
 from unmask.benchmarks.livebench.tables import TableError, read_table, same_table
 from unmask.benchmarks.livebench.task import CATEGORY, aggregate
@@ -68,7 +70,46 @@ def test_releases_tasks_and_rules_that_do_not_exist_are_refused(options: dict[st
 
 
 def test_every_public_task_has_a_scorer() -> None:
-    assert set(SCORERS) == set(CATEGORY)
+    assert {*SCORERS, *coding.TASKS} == set(CATEGORY)
+    assert len(CATEGORY) == 18
+
+
+CODING = {
+    "question_id": "q1",
+    "task": "LCB_generation",
+    "turns": ["Add two numbers."],
+    "livebench_release_date": "2024-06-24",
+    "livebench_removal_date": "",
+    "public_test_cases": json.dumps([{"input": "1 2\n", "output": "3\n", "testtype": "stdin"}]),
+    "private_test_cases": json.dumps([{"input": "5 6\n", "output": "11\n", "testtype": "stdin"}]),
+    "original_json": {"metadata": "{}", "starter_code": ""},
+}
+BEGUN = "a, b = map(int, input().split())"
+
+
+def coding_problem(task: str, folder: Path, write_jsonl: Write, **changes: Any) -> Problem:
+    write_jsonl(folder / f"livebench/coding__{task}.jsonl", {**CODING, "task": task, **changes})
+    (problem,) = load_benchmark("livebench", folder, only=[task]).load()
+    return problem
+
+
+def test_a_coding_task_runs_the_program(tmp_path: Path, write_jsonl: Write, sandboxed: None) -> None:
+    problem = coding_problem("LCB_generation", tmp_path, write_jsonl)
+    assert "3" not in json.dumps({key: value for key, value in problem.reference.items() if key != "tests_file"})
+    assert score(problem, f"```python\n{BEGUN}\nprint(a + b)\n```") == 1.0
+    assert score(problem, f"```python\n{BEGUN}\nprint(3)\n```") == 0.0
+    assert score(problem, "a + b") == 0.0
+
+
+def test_a_completion_is_put_after_its_beginning(tmp_path: Path, write_jsonl: Write, sandboxed: None) -> None:
+    problem = coding_problem("coding_completion", tmp_path, write_jsonl, partial_solution=BEGUN)
+    assert score(problem, "```python\nprint(a + b)\n```") == 1.0
+    assert score(problem, f"```python\n{BEGUN}\nprint(a + b)\n```") == 1.0
+
+
+def test_a_coding_row_that_is_malformed_names_the_field(tmp_path: Path, write_jsonl: Write) -> None:
+    with pytest.raises(InputError, match="line 1: field 'original_json': expected an object"):
+        coding_problem("LCB_generation", tmp_path, write_jsonl, original_json=None)
 
 
 @pytest.mark.parametrize("release", ["2024-06-24", "2024-11-25"])
