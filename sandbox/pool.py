@@ -1,8 +1,9 @@
-"""Lends workers to callers: starts them when first needed, replaces broken and old ones, keeps their number bounded.
+"""Lends workers to callers: starts them when first needed, replaces broken and old ones, bounds how many run at a time.
 
 Thread-safe. A worker is used by one caller at a time; a caller that waits for its own worker to start blocks nobody else.
 After a fork of the host process the child starts with a pool of its own. There are two kinds of workers: light ones, and
-heavy ones that have imported large packages before the first program; they share the bound.
+heavy ones that have imported large packages before the first program; the bound is on programs that run at a time, so that
+mixed programs do not make one kind displace the other.
 """
 
 import os
@@ -19,7 +20,7 @@ _RUNS_PER_WORKER = 2000
 
 
 class Pool:
-    """At most `size` workers of `backend`."""
+    """At most `size` programs at a time, in workers of `backend`."""
 
     def __init__(self, backend: Backend, size: int, limits: Limits) -> None:
         self.backend, self.size, self.limits = backend, size, limits
@@ -62,16 +63,13 @@ class Pool:
                 self._give_back(worker)
 
     def _take(self, heavy: bool) -> Worker | None:
-        """An idle worker of the kind; or make room for a new one."""
+        """An idle worker of the kind, the one used last."""
         with self._lock:
             if self._closed:
                 raise SandboxFault("the sandbox has been closed")
             for i in reversed(range(len(self._idle))):
                 if self._idle[i].heavy == heavy:
                     return self._idle.pop(i)
-            surplus = self._idle.pop(0) if len(self._idle) + len(self._lent) >= self.size and self._idle else None
-        if surplus is not None:
-            surplus.close()
         return None
 
     def _give_back(self, worker: Worker) -> None:

@@ -137,6 +137,7 @@ class DockerBackend:
                 entrypoint=["python3"],
                 detach=True,
                 auto_remove=True,
+                init=False,  # the zygote has to be process 1
                 network_mode="none",
                 read_only=True,
                 cap_drop=["ALL"],

@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
 from typing import Any
@@ -17,6 +18,8 @@ def main(config: dict[str, Any], control: socket.socket) -> None:
     """Confine this process as `config` says and serve until the host is gone."""
     from . import jail, zygote
 
+    # Process 1 of a namespace gets only those signals from inside for which it has a handler: have none.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if config.get("stack"):
         jail.raise_stack_limit(config["stack"])
     if config.get("jail"):

@@ -11,7 +11,6 @@ import json
 import os
 import sys
 import types
-import unittest
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -154,8 +153,6 @@ def _run_one(case: Callable[[], Any]) -> tuple[str, str]:
         return "unsupported", str(error)
     except AssertionError as error:
         return "failed", program.last_line(error)
-    except unittest.SkipTest as error:
-        return "unsupported", f"skipped: {error}"
     except BaseException as error:
         return "error", program.last_line(error)
     return "passed", ""
@@ -190,6 +187,8 @@ def _names(code: types.CodeType) -> set[str]:
 
 def _discover(namespace: dict[str, Any]) -> list[Callable[[], Any]]:
     """unittest methods and plain `test_*` functions, in the order of their definition."""
+    import unittest
+
     cases: list[Callable[[], Any]] = []
     for name, value in list(namespace.items()):
         if isinstance(value, type) and issubclass(value, unittest.TestCase) and value.__module__ == "tests":
@@ -199,10 +198,28 @@ def _discover(namespace: dict[str, Any]) -> list[Callable[[], Any]]:
     return cases
 
 
-def _unittest_case(kind: type[unittest.TestCase], method: str) -> Callable[[], None]:
+def _unittest_case(kind: type, method: str) -> Callable[[], None]:
+    """One test method. unittest is imported only where it is used: every guest would pay for it in the zygote."""
+    import unittest
+
+    class FirstProblem(unittest.TestResult):
+        """Keeps the first exception instead of its text."""
+
+        problem: "BaseException | None" = None
+
+        def addError(self, test: Any, err: Any) -> None:  # noqa: N802 - unittest's name
+            self.problem = self.problem or err[1]
+
+        def addFailure(self, test: Any, err: Any) -> None:  # noqa: N802
+            self.problem = self.problem or err[1]
+
+        def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:  # noqa: N802
+            if err is not None:
+                self.problem = self.problem or err[1]
+
     def run() -> None:
         suite = unittest.TestSuite([kind(method)])  # a suite, so that setUpClass runs
-        result = _Raising()
+        result = FirstProblem()
         suite.run(result)
         if result.problem is not None:
             raise result.problem
@@ -210,19 +227,3 @@ def _unittest_case(kind: type[unittest.TestCase], method: str) -> Callable[[], N
             raise Unsupported(f"{kind.__name__}.{method} did not run as a plain test")
 
     return run
-
-
-class _Raising(unittest.TestResult):
-    """Keeps the first exception instead of its text."""
-
-    problem: BaseException | None = None
-
-    def addError(self, test: Any, err: Any) -> None:  # noqa: N802 - unittest's name
-        self.problem = self.problem or err[1]
-
-    def addFailure(self, test: Any, err: Any) -> None:  # noqa: N802
-        self.problem = self.problem or err[1]
-
-    def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:  # noqa: N802
-        if err is not None:
-            self.problem = self.problem or err[1]

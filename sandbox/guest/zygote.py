@@ -128,6 +128,7 @@ class Zygote:
 
         def guest() -> None:
             header, source = child.confine(self._how, slot, limits, [*fds, report_end, *peers], hidden=role == "test")
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             program.fresh_streams()
             program.seed_random()
             gc.enable()
@@ -242,17 +243,14 @@ class Zygote:
             time.sleep(0.0005)
 
     def _kill_round(self, guests: list[Guest]) -> None:
-        if not self._shared_pids and not self._how.uids:
-            with suppress(ProcessLookupError):
-                os.kill(-1, signal.SIGKILL)  # as process 1 of the namespace: everything in it but ourselves, at once
+        """Kill everything of this request. Broadcasts are for namespaces of our own; elsewhere each process is named."""
+        if not self._shared_pids:
+            kill_everyone(self._how.uids)
             return
         for guest in guests:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(guest.pidfd, signal.SIGKILL)
-        if self._how.uids:
-            for uid in self._how.uids:
-                _kill_uid(uid)
-        elif not self._how.only_threads:
+        if not self._how.only_threads:
             for pid in watch.descendants(os.getpid())[1:]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -294,15 +292,23 @@ def _last_words(stderr: int) -> str:
     return data[-1][:300] if data else "it ended without a word"
 
 
-def _kill_uid(uid: int) -> None:
-    """Kill every process of `uid` at once: as that uid, kill(-1) reaches these and no others."""
-    os.seteuid(uid)
-    try:
-        os.kill(-1, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # there is none
-    finally:
-        os.seteuid(0)
+def kill_everyone(uids: list[int]) -> None:
+    """Kill every other process of the namespace whose first process we are: all at once, or all of `uids`, one by one.
+
+    kill(-1) reaches whatever the caller may signal, and with a real user of root that is everything, whoever the effective
+    user is. Outside a process namespace of our own that would be the machine, so this refuses to run there.
+    """
+    if os.getpid() != 1:
+        raise Fault("refusing to kill by broadcast: this zygote is not the first process of a namespace of its own")
+    for uid in uids or [os.geteuid()]:
+        os.seteuid(uid)
+        try:
+            os.kill(-1, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # there is none
+        finally:
+            if uids:
+                os.seteuid(0)
 
 
 def _remove(path: str, uids: list[int]) -> None:

@@ -145,6 +145,8 @@ ISOLATION: dict[str, str] = {
     "signals the host process": "import os\nos.kill(HOST, 0); print('ESCAPED')",
     "kills its parent": "import os\nos.kill(os.getppid(), 9)\nprint('sent')",
     "kills everything": "import os\nos.kill(-1, 9)\nprint('sent')",
+    "every signal to its parent": "import os, signal\nfor n in signal.valid_signals():\n  try: os.kill(os.getppid(), n)\n  except OSError: pass\nprint('sent')",
+    "every signal to process 1": "import os, signal\nfor n in signal.valid_signals():\n  try: os.kill(1, n)\n  except OSError: pass\nprint('sent')",
     "stops its parent": "import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)\nprint('sent')",
     "signals by file ownership": "import fcntl, os\nr, w = os.pipe()\nfcntl.fcntl(r, fcntl.F_SETOWN, os.getppid())\nfcntl.fcntl(r, 10, 9)\n"
     "fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC)\nos.write(w, b'x')",

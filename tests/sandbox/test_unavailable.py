@@ -85,7 +85,9 @@ def test_the_process_backend_warns_when_it_is_opened(caplog: pytest.LogCaptureFi
 def test_a_backend_whose_self_check_fails_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     open_or_skip("namespace", workers=1).close()
     monkeypatch.setattr(choose, "_proofs", {})
-    monkeypatch.setattr("unmask.sandbox.choose.run_probes", lambda sandbox: [Probe("network", held=False, seen="opened sockets: 2")])
+    monkeypatch.setattr(
+        "unmask.sandbox.choose.run_probes", lambda sandbox: [Probe("network", held=False, seen="opened sockets: 2")]
+    )
     with pytest.raises(SandboxUnavailable, match=r"namespace: self-check failed: network: opened sockets: 2"):
         open_sandbox("namespace")
 
