@@ -18,6 +18,7 @@ _PUBLIC = {
     "Hub": "sources",
     "Listing": "registry",
     "Source": "sources",
+    "breakdown": "base",
     "data_folder": "sources",
     "find_overlap": "overlap",
     "list_benchmarks": "registry",

@@ -101,6 +101,10 @@ class LiveBench:
         tagged = {"zebra_puzzle": "<solution>%s</solution>", "connections": "<solution>%s</solution>"}
         return str({**forms, **tagged}.get(task, "%s") % gold)
 
+    def aggregate(self, problems: Iterable[Problem], scores: Mapping[str, float]) -> dict[str, float]:
+        """Return the scores per task and category and the overall score, as upstream defines them (`aggregate`)."""
+        return aggregate(problems, scores)
+
     @cached_property
     def _places(self) -> dict[str, LocalFile | HubRows]:
         return {task: locate(_source(task), self.data) for task in self.tasks}

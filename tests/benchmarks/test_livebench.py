@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unmask.benchmarks import load_benchmark, verifier_of
+from unmask.benchmarks import breakdown, load_benchmark, verifier_of
 from unmask.benchmarks.base import gold_text
 from unmask.benchmarks.livebench import coding
 from unmask.benchmarks.livebench.instructions import CHECKS, count_sentences
 from unmask.benchmarks.livebench.tables import TableError, read_table, same_table
-from unmask.benchmarks.livebench.task import CATEGORY, aggregate
+from unmask.benchmarks.livebench.task import CATEGORY
 from unmask.benchmarks.livebench.verifier import SCORERS, LiveBenchVerifier
 from unmask.rewards.errors import InputError
 from unmask.rewards.records import Completion, Message, Problem
@@ -139,7 +139,7 @@ def test_scores_add_up_over_tasks_and_categories_not_questions() -> None:
         for n in range(count)
     ]
     scores = {"cta0": 1.0, "tablejoin0": 0.0, "tablejoin1": 0.0, "tablejoin2": 0.6, "spatial0": 1.0, "spatial1": 0.0}
-    found = aggregate(problems, scores)
+    found = breakdown(load_benchmark("livebench"), problems, scores)
     assert found["data_analysis/tablejoin"] == pytest.approx(0.2)
     assert found["data_analysis"] == pytest.approx(0.6)
     assert found["reasoning"] == 0.5
