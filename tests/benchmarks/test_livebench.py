@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from unmask.benchmarks.livebench import coding
 from unmask.benchmarks.livebench.instructions import CHECKS, count_sentences
 from unmask.benchmarks.livebench.tables import TableError, read_table, same_table
 from unmask.benchmarks.livebench.task import CATEGORY
+from unmask.benchmarks.livebench.text import between
 from unmask.benchmarks.livebench.verifier import SCORERS, LiveBenchVerifier
 from unmask.rewards.errors import InputError
 from unmask.rewards.records import Completion, Message, Problem
@@ -125,6 +127,31 @@ def test_every_gold_answer_passes_and_silence_fails(rule: str, release: str, sha
         silence = verify(problem, Completion(""))
         assert silence.reward == 0.0
         assert silence.status in ("unparsed", "wrong")
+
+
+@pytest.mark.parametrize(
+    "text", ["<solution>" * 20_000, "**" * 50_001, "```python" * 20_000, r"\boxed{" * 20_000, "a, " * 50_000]
+)
+@pytest.mark.parametrize("task", ["zebra_puzzle", "web_of_lies_v2", "connections", "tablejoin", "math_comp", "cta", "spatial"])
+def test_long_answers_of_nothing_but_marks_are_read_in_linear_time(task: str, text: str) -> None:
+    start = time.process_time()
+    score(question(task, "{'a': 'b'}" if task == "tablejoin" else "B", subtask="smc"), text)
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "across", "found"),
+    [
+        ("<a>1</a> <a>2</a>", False, ["1", "2"]),
+        ("<a>1\n</a> <a>2</a>", False, ["2"]),
+        ("<a>1\n</a> <a>2</a>", True, ["1\n", "2"]),
+        ("<a><a>1</a>", False, ["<a>1"]),
+        ("<a>1", True, []),
+        ("</a><a>", True, []),
+    ],
+)
+def test_marks_are_paired_as_a_lazy_expression_pairs_them(text: str, across: bool, found: list[str]) -> None:
+    assert between(text, "<a>", "</a>", across) == found == re.findall("<a>(.*?)</a>", text, re.S if across else 0)
 
 
 def test_thinking_is_no_answer(shared: Path) -> None:
