@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .base import Benchmark as Benchmark
     from .base import verifier_of as verifier_of
+    from .overlap import find_overlap as find_overlap
     from .registry import Listing as Listing
     from .registry import list_benchmarks as list_benchmarks
     from .registry import load_benchmark as load_benchmark
     from .sources import Hub as Hub
     from .sources import Source as Source
     from .sources import data_folder as data_folder
+    from .validation import validate as validate
 
 _PUBLIC = {
     "Benchmark": "base",

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Problem, Verdict
+from ..rewards.verifier import Verifier
 from .base import Benchmark, boxed, gold_text, verifier_of
 
 Kind = Literal["gold", "empty", "perturbed"]
@@ -35,13 +36,18 @@ class Check(NamedTuple):
         return str(self.problem.metadata.get("note", ""))
 
 
-def validate(benchmark: Benchmark, problems: Sequence[Problem] | None = None, workers: int | None = None) -> Iterator[Check]:
+def validate(
+    benchmark: Benchmark,
+    problems: Sequence[Problem] | None = None,
+    workers: int | None = None,
+    verifier: Verifier | None = None,
+) -> Iterator[Check]:
     """Judge the gold, the empty and a wrong answer of every problem (or of `problems`), in worker processes.
 
     Yields checks in completion order. Raises InputError when the data or the verifier cannot be loaded.
     """
     problems = benchmark.load() if problems is None else problems
-    with VerifierPool(verifier_of(benchmark), workers=workers) as pool:
+    with VerifierPool(verifier or verifier_of(benchmark), workers=workers) as pool:
         items = (((problem, kind), problem, Completion(text)) for problem, kind, text in _answers(benchmark, problems))
         for (problem, kind), verdict in pool.map(items):
             yield Check(problem, kind, verdict)

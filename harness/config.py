@@ -25,7 +25,11 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """The settings of an evaluation. `limit` takes the first problems of each task; `samples` defaults to the task's own."""
+    """The settings of an evaluation.
+
+    `limit` takes the first problems of each task; `samples` defaults to the task's own; `rule` is the scoring rule, an option of
+    the task or of its verifier; `verifier` replaces the task's, `verifier_options` are its options.
+    """
 
     model: str
     task: tuple[str, ...]
@@ -35,6 +39,8 @@ class RunConfig:
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     task_options: dict[str, Any] = field(default_factory=dict)
     verifier: str | None = None
+    verifier_options: dict[str, Any] = field(default_factory=dict)
+    rule: str | None = None
     data: str | None = None
     revision: str | None = None
     dtype: str = "auto"
@@ -55,7 +61,21 @@ class RunConfig:
         _require(self.data is None or len(self.task) == 1, "--data", self.data, "given with a single task only")
 
 
-IDENTITY = ("model", "task", "limit", "samples", "seed", "decode", "task_options", "verifier", "data", "revision", "dtype")
+IDENTITY = (
+    "model",
+    "task",
+    "limit",
+    "samples",
+    "seed",
+    "decode",
+    "task_options",
+    "verifier",
+    "verifier_options",
+    "rule",
+    "data",
+    "revision",
+    "dtype",
+)
 """Settings that make two runs different runs."""
 
 
@@ -112,13 +132,13 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 
 def _assign(data: dict[str, Any], assignment: str) -> None:
-    """Apply one `key.path=value`. `task.NAME` is an option of the task; values are read as YAML."""
+    """Apply one `key.path=value`. `task.NAME` and `verifier.NAME` are options of the task and its verifier; values are YAML."""
     path, equals, text = assignment.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
         raise InputError(f"--set {assignment}: expected key=value, for example --set decode.threshold=0.9")
-    if keys[0] == "task" and len(keys) == 2:
-        keys[0] = "task_options"
+    if keys[0] in ("task", "verifier") and len(keys) == 2:
+        keys[0] += "_options"
     target = data
     for key in keys[:-1]:
         _merge(target, key, {})

@@ -77,6 +77,22 @@ def _verification() -> list[Check]:
     return [Check("verification", verdict.status == "correct", f"math: {verdict.status} in {seconds:.1f} s ({verdict.detail})")]
 
 
+def _sandbox() -> list[Check]:
+    """Open each backend and let a program try to get out."""
+    from ..sandbox.doctor import report
+
+    rows = report()
+    chosen = next((row["backend"] for row in rows if row["chosen"]), None)
+    checks = [
+        Check("sandbox", chosen is not None, f"auto takes {chosen}" if chosen else "no backend isolates here", essential=False)
+    ]
+    for row in rows:
+        held = sum(probe["held"] for probe in row["probes"])
+        shown = f"{held} of {len(row['probes'])} probes held; " if row["probes"] else ""
+        checks.append(Check(f"  {row['backend']}", row["works"], f"{shown}{row['why']}", essential=False))
+    return checks
+
+
 def _storage() -> list[Check]:
     """Write, lock and read back a run log."""
     from .store import Judged, Lock, Log
@@ -100,4 +116,4 @@ def _hub() -> list[Check]:
     return [Check("hub", importlib.util.find_spec("huggingface_hub") is not None, "name resolves", essential=False)]
 
 
-_PROBES: tuple[Callable[[], list[Check]], ...] = (_versions, _machine, _decoding, _verification, _storage, _hub)
+_PROBES: tuple[Callable[[], list[Check]], ...] = (_versions, _machine, _decoding, _verification, _sandbox, _storage, _hub)

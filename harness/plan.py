@@ -1,6 +1,6 @@
 """What a run is going to do, worked out before anything expensive: tasks, problems, verifiers, settings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,14 +56,36 @@ def plan_tasks(config: RunConfig, checkpoint: Checkpoint) -> list[TaskPlan]:
 
 
 def _plan(name: str, config: RunConfig, checkpoint: Checkpoint) -> TaskPlan:
-    benchmark = load_benchmark(name, config.data, **config.task_options)
+    benchmark, verifier = load_task(name, config.data, config.task_options, config.rule, config.verifier, config.verifier_options)
     problems = benchmark.load()[: config.limit]
-    verifier = load_verifier(config.verifier) if config.verifier else verifier_of(benchmark)
     decode = config.decode
     if decode.max_new_tokens is None:
         decode = replace(decode, max_new_tokens=_suggested(benchmark, "max_new_tokens"))
     samples = config.samples or _suggested(benchmark, "samples") or 1
     return TaskPlan(benchmark, problems, samples, verifier, resolve(decode, checkpoint))
+
+
+def load_task(
+    name: str,
+    data: str | None,
+    options: Mapping[str, Any],
+    rule: str | None,
+    verifier: str | None,
+    verifier_options: Mapping[str, Any],
+) -> tuple[Benchmark, Verifier]:
+    """Load a benchmark and what judges it. `rule` goes to the benchmark if it has such an option, else to the verifier."""
+    benchmark = load_benchmark(name, data, **options)
+    if rule is not None and "rule" in getattr(benchmark, "options", ()):
+        benchmark, rule = load_benchmark(name, data, **options, rule=rule), None
+    extra = dict(verifier_options) | ({} if rule is None else {"rule": rule})
+    if verifier is not None:
+        return benchmark, load_verifier(verifier, **extra)
+    if not extra:
+        return benchmark, verifier_of(benchmark)
+    if not isinstance(benchmark.verifier, str):
+        raise InputError(f"task {name!r} has a verifier of its own, which takes no options ({', '.join(extra)})")
+    own = getattr(benchmark, "verifier_options", {})
+    return benchmark, load_verifier(benchmark.verifier, **{**own, **extra})
 
 
 def _suggested(benchmark: Benchmark, name: str) -> Any:

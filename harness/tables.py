@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from .judge import ScoreResult
 from .results import TaskResult
+from .statistics import Estimate
 
 
 def print_results(results: Sequence[TaskResult]) -> None:
@@ -32,16 +34,29 @@ def describe(result: TaskResult) -> str:
 
 
 def _cells(result: TaskResult) -> tuple[str, ...]:
-    score = result.score
-    value = "-" if score is None else f"{100 * score.mean:.1f}"
-    error = "" if score is None or score.se is None else f" ± {100 * score.se:.1f}"
-    interval = (
-        "-" if score is None or score.low is None or score.high is None else f"{100 * score.low:.1f} to {100 * score.high:.1f}"
-    )
     statuses = ", ".join(f"{name} {count}" for name, count in result.statuses.items())
     speed = "-" if result.tokens_per_second is None else f"{result.tokens_per_second:.0f}"
     size = f"{result.problems} x {result.samples}"
-    return result.task, size, f"{value}{error}", interval, statuses, f"{result.tokens_per_step:.2f}", speed
+    return result.task, size, *_score_cells(result.score), statuses, f"{result.tokens_per_step:.2f}", speed
+
+
+def _score_cells(score: Estimate | None) -> tuple[str, str]:
+    if score is None:
+        return "-", "-"
+    error = "" if score.se is None else f" ± {100 * score.se:.1f}"
+    interval = "-" if score.low is None or score.high is None else f"{100 * score.low:.1f} to {100 * score.high:.1f}"
+    return f"{100 * score.mean:.1f}{error}", interval
+
+
+def print_score(result: ScoreResult) -> None:
+    """Print what a scoring found."""
+    table = Table(title=result.source, title_justify="left")
+    for name in ("judged by", "problems", "completions", "score", "95% interval", "statuses"):
+        table.add_column(name)
+    statuses = ", ".join(f"{name} {count}" for name, count in result.statuses.items())
+    judge = f"{result.task}: {result.verifier.name}" if result.task else result.verifier.name
+    table.add_row(judge, f"{result.problems:,}", f"{result.completions:,}", *_score_cells(result.score), statuses)
+    console().print(table)
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

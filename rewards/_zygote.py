@@ -31,6 +31,11 @@ def main(control_fd: int, host: int) -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     control = socket.socket(fileno=control_fd)
+    with contextlib.suppress(ConnectionError):  # the host hung up: interrupted while this was warming up, or in a message
+        _serve(control)
+
+
+def _serve(control: socket.socket) -> None:
     setup = _wire.receive(control)
     try:
         verifier = _load(setup)
@@ -40,8 +45,7 @@ def main(control_fd: int, host: int) -> None:
     gc.collect()
     gc.freeze()  # keeps the pages of the imported modules shared with the workers
     control.sendall(_wire.frame({"warm": True}))
-    with contextlib.suppress(ConnectionError):  # the host hung up in the middle of a message
-        _Nursery(control, verifier, setup["cpu"], setup["memory"]).serve()
+    _Nursery(control, verifier, setup["cpu"], setup["memory"]).serve()
 
 
 def _load(setup: dict[str, Any]) -> Callable[..., Any]:

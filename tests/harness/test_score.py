@@ -1,0 +1,134 @@
+"""`unmask score` and `unmask validate` from the command line."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unmask.harness.cli import main
+
+
+def write(path: Path, lines: Sequence[Mapping[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def verdicts(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "verdicts.jsonl").read_text().splitlines()]
+
+
+PAIRS = [
+    {"id": "a", "completion": r"so \boxed{\frac{1}{2}}", "reference": "0.5"},
+    {"id": "b", "completion": r"\boxed{7}", "reference": "8"},
+    {"id": "c", "completion": "", "reference": "8"},
+    {"id": "d", "completion": r"\boxed{(x+1)^2}", "reference": "x^2+2x+1"},
+]
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    return write(tmp_path / "pairs.jsonl", PAIRS)
+
+
+def test_pairs_are_judged_in_input_order(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", str(pairs), "--verifier", "math", "--out", str(tmp_path / "out")]) == 0
+    found = verdicts(tmp_path / "out")
+    assert [line["id"] for line in found] == ["a", "b", "c", "d"]
+    assert [line["status"] for line in found] == ["correct", "wrong", "unparsed", "correct"]
+    assert set(found[0]) >= {"id", "reward", "status", "extracted", "expected", "seconds", "detail"}
+    result = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert (result["completions"], result["score"]["mean"]) == (4, 0.5)
+    assert "correct 2" in capsys.readouterr().out
+
+
+def test_a_scoring_goes_on_after_the_last_verdict(pairs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    main(["score", str(pairs), "--verifier", "math", "--out", str(out)])
+    whole = (out / "verdicts.jsonl").read_text()
+    first = whole.splitlines(keepends=True)[0]
+    (out / "verdicts.jsonl").write_text(first + whole.splitlines()[1][:20])
+    assert main(["score", str(pairs), "--verifier", "math", "--out", str(out)]) == 0
+    assert (out / "verdicts.jsonl").read_text().startswith(first)
+    assert [line["status"] for line in verdicts(out)] == ["correct", "wrong", "unparsed", "correct"]
+
+
+def test_a_task_gives_the_references_and_samples_group_by_problem(tmp_path: Path) -> None:
+    from unmask.benchmarks import load_benchmark
+
+    one, two = load_benchmark("arith").load()[:2]
+    lines: list[dict[str, Any]] = [
+        {"id": "1", "problem_id": one.id, "sample": 0, "completion": rf"\boxed{{{one.reference}}}"},
+        {"id": "2", "problem_id": one.id, "sample": 1, "completion": r"\boxed{-1}"},
+        {"id": "3", "problem_id": two.id, "completion": rf"\boxed{{{two.reference}}}"},
+    ]
+    source = write(tmp_path / "answers.jsonl", lines)
+    assert main(["score", str(source), "--task", "arith", "--out", str(tmp_path / "out")]) == 0
+    result = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert (result["problems"], result["completions"]) == (2, 3)
+    assert result["score"]["mean"] == pytest.approx(0.75)
+
+
+def test_a_run_directory_is_judged_again(tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    assert main(["eval", "--model", "demo", "--task", "arith", "--limit", "4", "--device", "cpu", "--out", str(run)]) == 0
+    assert main(["score", str(run), "--task", "arith", "--out", str(out)]) == 0
+    (task,) = json.loads((run / "results.json").read_text())["tasks"]
+    again = json.loads((out / "results.json").read_text())
+    assert again["score"] == task["score"]
+    assert again["statuses"] == task["statuses"]
+
+
+BAD: dict[str, tuple[list[dict[str, Any]], list[str], str]] = {
+    "no judge": (PAIRS, [], "--task or --verifier"),
+    "no reference": ([{"id": "a", "completion": "x"}], ["--verifier", "math"], "line 1: field 'reference'"),
+    "unknown problem": ([{"id": "arith/1-x", "completion": "x"}], ["--task", "arith"], "'problem_id'"),
+    "missing field": ([{"id": "a"}], ["--verifier", "math"], "line 1: field 'completion': missing"),
+    "wrong type": ([PAIRS[0], {"id": 5, "completion": "x"}], ["--verifier", "math"], "line 2: field 'id'"),
+    "empty file": ([], ["--verifier", "math"], "no completions"),
+    "unknown rule": (PAIRS, ["--verifier", "math", "--set", "verifier.ordre=1"], "order"),
+    "option without task": (PAIRS, ["--verifier", "math", "--set", "task.levels=1"], "--task"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_lines_and_settings_exit_2_and_are_named(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines, arguments, hint = BAD[case]
+    source = write(tmp_path / "in.jsonl", lines)
+    assert main(["score", str(source), *arguments, "--out", str(tmp_path / "out")]) == 2
+    errors = capsys.readouterr().err.strip()
+    assert errors.count("\n") == 0
+    assert hint in errors
+
+
+def test_another_source_into_the_same_folder_is_refused(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    main(["score", str(pairs), "--verifier", "math", "--out", str(out)])
+    other = write(tmp_path / "other.jsonl", PAIRS[:1])
+    assert main(["score", str(other), "--verifier", "math", "--out", str(out)]) == 2
+    assert "another scoring" in capsys.readouterr().err
+
+
+def test_validate_passes_on_a_task_whose_gold_answers_are_right(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "--task", "arith", "--limit", "40"]) == 0
+    assert "40/40" in capsys.readouterr().out
+
+
+def test_validate_fails_when_a_gold_answer_does_not_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "strict.py"
+    file.write_text(
+        "from unmask.benchmarks.arith import Arith\n"
+        "def never(problem, completion):\n    return 0.0\n"
+        "class Mine(Arith):\n    pass\n"
+        f"MINE = Mine(verifier='{file}:never')\n"
+    )
+    assert main(["validate", "--task", f"{file}:MINE", "--limit", "5"]) == 1
+    assert "0/5" in capsys.readouterr().out
+
+
+def test_overlap_finds_a_problem_that_is_in_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "A farmer has seventeen sheep and all but nine of them run away; how many sheep are left on the farm?"
+    train = write(tmp_path / "train.jsonl", [{"question": text, "answer": "9"}, {"question": "What is 2+2?", "answer": "4"}])
+    test = write(tmp_path / "test.jsonl", [{"question": text.upper(), "answer": "9"}, {"question": "Who?", "answer": "me"}])
+    assert main(["validate", "--overlap", str(train), str(test)]) == 1
+    assert "1 problems of" in capsys.readouterr().out
