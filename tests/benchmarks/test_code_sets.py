@@ -165,6 +165,12 @@ def test_an_mbpp_row_without_tests_is_refused(tests: object, tmp_path: Path, wri
         load_benchmark("mbpp", write_jsonl(tmp_path / "d.jsonl", row)).load()
 
 
+def test_an_mbpp_row_without_a_number_is_refused(tmp_path: Path, write_jsonl: Write) -> None:
+    row = {"task_id": "eleven", "text": "?", "code": "", "test_list": ["assert f(1)"]}
+    with pytest.raises(InputError, match="line 1: field 'task_id': expected a number"):
+        load_benchmark("mbpp", write_jsonl(tmp_path / "d.jsonl", row)).load()
+
+
 def test_functions_with_the_name_of_a_builtin_are_found() -> None:
     assert called_functions(["assert sum(1, 2) == 3"], "def sum(a, b):\n    return a + b", "f") == ["sum"]
     assert called_functions(["assert set(f(1)) == {1}"], "", "f") == ["f"]
