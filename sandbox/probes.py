@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from .core import Sandbox
@@ -50,8 +51,10 @@ _PROCESSES = """
 import os
 seen = []
 try:
-    os.kill(HOST, 0)
-    seen.append("can signal the host process")
+    os.kill(HOST, 0)  # in another namespace the number may belong to a process of that namespace
+    with open(f"/proc/{HOST}/stat") as file:
+        if file.read().rpartition(")")[2].split()[19] == STARTED:
+            seen.append("can signal the host process")
 except OSError:
     pass
 try:
@@ -116,7 +119,7 @@ def run_probes(sandbox: Sandbox) -> list[Probe]:
             "environment",
             lambda s: _printed(s, f"ALLOWED = {[*ENVIRONMENT, 'PWD', 'HOSTNAME']}{_ENVIRONMENT}", "sees variables: "),
         ),
-        ("other processes", lambda s: _printed(s, f"HOST = {os.getpid()}{_PROCESSES}", "")),
+        ("other processes", lambda s: _printed(s, f"HOST, STARTED = {_host_process()}{_PROCESSES}", "")),
         ("memory", _memory),
         ("fork bomb", _fork_bomb),
         ("leftovers", _leftovers),
@@ -146,6 +149,11 @@ def _printed(sandbox: Sandbox, program: str, label: str) -> str:
 def _works(sandbox: Sandbox) -> str:
     result = sandbox.run(_SPEED, b"40 2\n")
     return "" if result.stdout == b"42\n" else f"a program that adds two numbers failed: {result.detail}"
+
+
+def _host_process() -> tuple[int, str]:
+    """Our process number and when we were started, in clock ticks since boot."""
+    return os.getpid(), Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
 
 
 def _host_file(sandbox: Sandbox) -> str:

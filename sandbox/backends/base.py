@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ from .. import runtime
 from ..errors import SandboxUnavailable
 from ..records import Limits
 from ..worker import Worker
+from .scratch import Directory
 
 START_SECONDS = 30.0
 _FAREWELL_SECONDS = 3.0
@@ -53,7 +53,8 @@ class Scratch:
     """The directory of a worker without namespaces: `work` for programs, `site` with links to the packages they may import."""
 
     def __init__(self, packages: tuple[str, ...]) -> None:
-        self.root = tempfile.mkdtemp(prefix="unmask-sandbox-")
+        self._directory = Directory()
+        self.root = self._directory.path
         self.work, self.site = os.path.join(self.root, "work"), os.path.join(self.root, "site")
         os.mkdir(self.work)
         os.mkdir(self.site)
@@ -62,7 +63,7 @@ class Scratch:
         os.chmod(self.root, 0o755)
 
     def remove(self) -> None:
-        shutil.rmtree(self.root, ignore_errors=True)
+        self._directory.remove()
 
 
 def launch(config: dict[str, Any], *, heavy: bool, cleanup: Callable[[], None] | None = None) -> Worker:

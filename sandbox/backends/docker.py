@@ -12,10 +12,8 @@ Docker Desktop, whose virtual machine cannot share a socket directory.
 import json
 import os
 import secrets
-import shutil
 import socket
 import sys
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +25,7 @@ from ..guest import wire
 from ..records import Limits, MiB
 from ..worker import Worker, WorkerBroken
 from . import base
+from .scratch import Directory
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -90,12 +89,12 @@ class DockerBackend:
             raise SandboxUnavailable(f"docker: {error}") from None
 
     def start(self, *, heavy: bool, limits: Limits) -> Worker:
-        directory = tempfile.mkdtemp(prefix=f"unmask-control-{os.getpid()}-")
+        directory = Directory()
         try:
-            return self._start(directory, heavy, limits)
+            return self._start(directory.path, heavy, limits)
         finally:
             # The container keeps its view of the (now empty) directory; the host keeps nothing, even if it is killed later.
-            shutil.rmtree(directory, ignore_errors=True)
+            directory.remove()
 
     def _start(self, directory: str, heavy: bool, limits: Limits) -> Worker:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:

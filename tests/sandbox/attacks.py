@@ -142,7 +142,7 @@ ISOLATION: dict[str, str] = {
     "root of process 1": "import os\nprint('ESCAPED', os.listdir('/proc/1/root'))",
     "working directory of its parent": "import os\nprint('ESCAPED', os.listdir(f'/proc/{os.getppid()}/cwd'))",
     "descriptors of its parent": "import os\nprint('ESCAPED', os.listdir(f'/proc/{os.getppid()}/fd'))",
-    "signals the host process": "import os\nos.kill(HOST, 0); print('ESCAPED')",
+    "signals the host process": "import os\nos.kill(HOST, 0)\nif open(f'/proc/{HOST}/stat').read().rpartition(')')[2].split()[19] == STARTED: print('ESCAPED')",
     "kills its parent": "import os\nos.kill(os.getppid(), 9)\nprint('sent')",
     "kills everything": "import os\nos.kill(-1, 9)\nprint('sent')",
     "every signal to its parent": "import os, signal\nfor n in signal.valid_signals():\n  try: os.kill(os.getppid(), n)\n  except OSError: pass\nprint('sent')",

@@ -110,7 +110,7 @@ def test_verdicts_can_be_repeated_although_programs_use_random_numbers(sandbox: 
 
 def test_many_programs_stream_in_the_order_in_which_they_end(sandbox: Sandbox) -> None:
     def jobs() -> list[Job]:
-        slow = Job("import time; time.sleep(0.5); print('slow')")
+        slow = Job("import time; time.sleep(3); print('slow')")
         return [slow, *(Job("print(input())", str(i).encode()) for i in range(20))]
 
     results = list(sandbox.run_many(iter(jobs())))

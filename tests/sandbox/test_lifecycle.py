@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from unmask.sandbox import Limits, Sandbox, SandboxFault, SandboxUnavailable, open_sandbox
+from unmask.sandbox.backends.scratch import Directory, sweep
 from unmask.sandbox.choose import NAMES
 
 from .conftest import ISOLATING, open_or_skip
@@ -167,3 +168,15 @@ def test_limits_travel_by_pickle() -> None:
 def test_an_unknown_backend_is_named() -> None:
     with pytest.raises(SandboxUnavailable, match="'dokcer'"):
         open_sandbox("dokcer")
+
+
+def test_a_directory_whose_owner_was_killed_is_swept_and_a_living_owners_is_not() -> None:
+    mine = Directory()
+    code = "import os, signal\nfrom unmask.sandbox.backends.scratch import Directory\nprint(Directory().path, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
+    orphan = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
+    assert Path(orphan).is_dir()
+    sweep()
+    assert not Path(orphan).exists()
+    assert Path(mine.path).is_dir()
+    mine.remove()
+    assert not Path(mine.path).exists()

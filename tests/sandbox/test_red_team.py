@@ -63,6 +63,10 @@ def test_no_process_outlives_its_program(sandbox: Sandbox, attack: str) -> None:
     still_works(sandbox)
 
 
+def _started() -> str:
+    return Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+
+
 @pytest.fixture
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Things on the host to go for: a file, a variable, listening sockets. Yields definitions to put before the attack."""
@@ -77,7 +81,7 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
         unix.bind("\0" + name)
         unix.listen()
         yield (
-            f"PORT = {tcp.getsockname()[1]}\nABSTRACT = {name!r}\nCANARY = {str(canary)!r}\nHOST = {os.getpid()}\n"
+            f"PORT = {tcp.getsockname()[1]}\nABSTRACT = {name!r}\nCANARY = {str(canary)!r}\nHOST = {os.getpid()}\nSTARTED = {_started()!r}\n"
             f"HERE = {str(Path(__file__).resolve().parent)!r}\n"
         )
     assert canary.read_text() == "secret"
