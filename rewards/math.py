@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import Literal
 
 from .answers import cascade
+from .answers.judging import Question
 from .answers.perturb import perturbed
-from .answers.typed import Question
 from .errors import InputError, nearest
 from .extract import MATH_ORDER, Extraction, Extractor, check_order, extract
 from .limits import PoolLimits

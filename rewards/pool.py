@@ -160,7 +160,12 @@ def _encode(problem: Problem, completion: Completion) -> bytes:
 
 def _timed(quick: Callable[[Problem, Completion], Verdict | None], problem: Problem, completion: Completion) -> Verdict | None:
     started = time.perf_counter()
-    verdict = quick(problem, completion)
+    try:
+        verdict = quick(problem, completion)
+    except InputError:
+        raise
+    except Exception:  # as at any worker boundary: the item goes to a worker, where this error becomes its status
+        return None
     return None if verdict is None else replace(verdict, seconds=time.perf_counter() - started)
 
 

@@ -11,12 +11,13 @@ from functools import lru_cache
 
 from .guard import TooBigError, refusal
 from .judges import ExactJudge, ValueJudge
+from .judging import Answer, Question
 from .normal import normalise, string_key
 from .parse import parse
 from .texts import choice, gold_choice, is_wordy, words
 from .tokens import UnreadableError
 from .tree import Node
-from .typed import Answer, Comparison, Question
+from .typed import Comparison
 
 
 @dataclass(frozen=True, slots=True)

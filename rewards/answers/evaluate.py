@@ -84,15 +84,13 @@ def same_up_to_constant(left: Node, right: Node) -> bool | None:
 def agree(left: Node, right: Node, test: Callable[[Any, Any], Any]) -> bool | None:
     """Apply `test` at every usable point; False at the first that fails, None when there are too few."""
     names = symbols(left) | symbols(right)
-    is_complex = any(part.kind == "const" and part.value == "i" for side in (left, right) for part in walk(side))
+    real = bool(names) and not any(part.kind == "const" and part.value == "i" for side in (left, right) for part in walk(side))
     usable = 0
     with mpmath.workdps(DIGITS):
         for point in points(sorted(names)) if names else [{}]:
             try:
-                a, b = value(left, point), value(right, point)
+                a, b = value(left, point, real), value(right, point, real)
             except UndefinedError:
-                continue
-            if names and not is_complex and not (_real(a) and _real(b)):
                 continue
             if not test(a, b):
                 return False
@@ -113,8 +111,11 @@ def _real(a: Any) -> bool:
     return bool(abs(mpmath.im(a)) <= AGREE * max(1, abs(a)))
 
 
-def value(node: Node, point: Point) -> Any:
-    """Return the value of `node` at `point`. Raises UndefinedError and TooBigError."""
+def value(node: Node, point: Point, real: bool = False) -> Any:
+    """Return the value of `node` at `point`; with `real`, no step on the way may leave the reals.
+
+    Raises UndefinedError and TooBigError.
+    """
     if node.kind == "num":
         fraction: Fraction = node.value.value
         return mpmath.mpf(fraction.numerator) / fraction.denominator
@@ -123,24 +124,24 @@ def value(node: Node, point: Point) -> Any:
     if node.kind == "const":
         return _constant_value(node.value)
     if node.kind == "fn":
-        return _function(node, point)
+        return _function(node, point, real)
     if node.kind == "apply":
-        return _unknown_function(node, point)
+        return _unknown_function(node, point, real)
     rule = _RULES.get(node.kind)
     if rule is None:
         raise UndefinedError(node.kind)
-    arguments = [value(arg, point) for arg in node.args]
+    arguments = [value(arg, point, real) for arg in node.args]
     try:
-        return _bounded(rule(*arguments))
+        return _bounded(rule(*arguments), real)
     except (ZeroDivisionError, ValueError, OverflowError, TypeError) as error:
         raise UndefinedError(str(error)) from None
 
 
-def _unknown_function(node: Node, point: Point) -> Any:
+def _unknown_function(node: Node, point: Point, real: bool) -> Any:
     """`f(2)` has some value, the same wherever it stands, and another than `f(3)` and `g(2)`."""
     phase = _value(str(node.value), 0, 1.0, 2.0)
     for index, argument in enumerate(node.args):
-        phase += value(argument, point) * _value(str(node.value), index + 1, 1.0, 2.0)
+        phase += value(argument, point, real) * _value(str(node.value), index + 1, 1.0, 2.0)
     return 2 + mpmath.cos(phase)
 
 
@@ -150,11 +151,13 @@ def _constant_value(name: str) -> Any:
     return {"pi": mpmath.pi, "e": mpmath.e, "i": mpmath.mpc(0, 1)}[name] * 1
 
 
-def _bounded(result: Any) -> Any:
+def _bounded(result: Any, real: bool) -> Any:
     if mpmath.isnan(result) or mpmath.isinf(result):
         raise UndefinedError("no finite value")
     if abs(mpmath.mag(result)) > _MAX_EXPONENT * 4 if result else False:
         raise TooBigError("a huge number")
+    if real and not _real(result):
+        raise UndefinedError("not real")
     return result
 
 
@@ -220,14 +223,14 @@ def _real_only(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return checked
 
 
-def _function(node: Node, point: Point) -> Any:
+def _function(node: Node, point: Point, real: bool) -> Any:
     name = node.value
-    arguments = [value(arg, point) for arg in node.args]
+    arguments = [value(arg, point, real) for arg in node.args]
     if len(arguments) == 1 and name in _FUNCTIONS:
         if name in ("exp", "sinh", "cosh") and abs(arguments[0]) > _MAX_EXPONENT:
             raise TooBigError("a huge power")
         try:
-            return _bounded(_FUNCTIONS[name](arguments[0]))
+            return _bounded(_FUNCTIONS[name](arguments[0]), real)
         except (ZeroDivisionError, ValueError, OverflowError) as error:
             raise UndefinedError(str(error)) from None
     if name in ("max", "min") and all(_real(argument) for argument in arguments):

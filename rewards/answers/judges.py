@@ -5,9 +5,9 @@ from fractions import Fraction
 from typing import Any
 
 from .exact import exact
+from .judging import Answer
 from .regions import INFINITY, NotARegionError
 from .tree import Node, symbols
-from .typed import Answer
 
 # A decimal given to so many digits is the output of a floating-point computation, and compared as such.
 _FLOAT_DIGITS = 15

@@ -15,6 +15,12 @@ from .characters import to_latex
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        (r"\\mathrm\s*\{\s*([ei])\s*\}", r"\1"),
+        (r"\\math(?:open|close|bin|rel|ord|strut)(?![a-zA-Z])(?:\s*\{\s*\})?", " "),
+        (r"\\(?:text|mathrm|mbox)\s*\{\s*(\\\$|\\%)\s*\}", r"\1"),
+        (r"\\(?:text|mathrm|mbox)\s*\{[\s.,;]*\}", " "),
+        (r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}", r"\\binom{\1}{\2}"),
+        (r"^\s*(?:\\text\s*\{\s*)?(?:[Tt]he )?(?:[Ff]inal |correct )?[Aa]nswer(?: is:?|:)\s(?!\})", ""),
         (r"\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\s*\.", ""),
         (r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![a-zA-Z])", ""),
         (r"\\(?:displaystyle|textstyle|scriptstyle|limits|nolimits|rm|bf|it|hfill|centering)(?![a-zA-Z])", " "),
@@ -28,7 +34,7 @@ _REWRITES = tuple(
             r"\\text{",
         ),
         (
-            r"\\(?:mathbf|boldsymbol|bm|mathcal|mathfrak|mathscr|vec|hat|overrightarrow)(?![a-zA-Z])\s*\{([a-zA-Z\d\s.,+\-]*)\}",
+            r"\\(?:mathbf|boldsymbol|bold|bm|mathcal|mathfrak|mathscr|vec|hat|overrightarrow)(?![a-zA-Z])\s*\{([a-zA-Z\d\s.,+\-]*)\}",
             r"\1",
         ),
         (r"\\(?:leqslant|leqq|leq)(?![a-zA-Z])|<=|=<", r"\\le "),

@@ -63,9 +63,11 @@ def region(node: Node, number: Number) -> Region:
         return _all([region(arg, number) for arg in node.args[1:]])
     if node.kind == "rel":
         return _inequality(node, number)
-    if node.kind == "list" and node.value in ("or", "and", ",/or"):
+    if node.kind == "list":
         parts = [region(arg, number) for arg in node.args]
-        return _all(parts) if node.value == "and" else _any(parts)
+        # A comma means "and" where both can hold (x >= -2, x != 3), else "or" (x < -1, x > 1).
+        both = _all(parts) if "or" not in node.value else ()
+        return both if both or node.value == "and" else _any(parts)
     raise NotARegionError(node.kind)
 
 

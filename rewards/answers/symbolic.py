@@ -17,7 +17,9 @@ MAX_LENGTH = 300  # twice the longest gold answer of MATH
 _MAX_NODES = 150
 _EXPENSIVE = re.compile(r"!|\\binom|\^\s*[{(]*\s*-?\d{3,}|\^[^}]*\^|\d{40,}")
 _SEQUENCE = re.compile(r"\\ldots|\.\.\.|:")
-_SHAPE = re.compile(r"\\text\{[^{}]*\}|[A-Za-z]{3,}|[=<>]|\\(?:le|ge|ne|in|pm|cup|cap)(?![a-zA-Z])|,|;|\\%|[?!]|_\{?\w+\}?")
+_SHAPE = re.compile(
+    r"\\text\{[^{}]*\}|[A-Za-z]+|\d+(?:\.\d+)?|[=<>]|\\(?:le|ge|ne|in|pm|cup|cap)(?![a-zA-Z])|,|;|\\%|[?!']|_\{?\w+\}?"
+)
 
 
 def decide(gold: str, answer: str, trees: tuple[Node, Node] | None) -> tuple[bool, str]:
@@ -45,7 +47,10 @@ def _expressible(node: Node) -> bool:
 
 
 def shape(normal: str) -> list[str]:
-    """What two answers must share before a lenient grader may call them equal: words, relations, separators, signs."""
+    """What two answers must share before a lenient grader may call them equal: numbers, letters, relations, separators.
+
+    What is left to it is order: everything that the parser can read has been decided before.
+    """
     return sorted(part.lower() for part in _SHAPE.findall(normal))
 
 

@@ -103,6 +103,7 @@ def parse_unit(words: str) -> Unit | None:
 def _product(words: str) -> Unit | None:
     unit, power, nouns = Unit((), _F(1)), 1, []
     parts = re.findall(r"[a-zA-Z][a-zA-Z.'\-]*|\^\s*\{?\s*-?\d+\s*\}?|\S+", words)
+    parts = [part.rstrip(".") for part in parts]
     for index, part in enumerate(parts):
         following = parts[index + 1] if index + 1 < len(parts) else ""
         if part in _POWERS:

@@ -226,6 +226,39 @@ def test_a_killed_warm_parent_is_replaced(pool: VerifierPool) -> None:
     assert judge(pool, "good").reward == 1.0
 
 
+QUICK = """
+from dataclasses import dataclass
+from unmask.rewards import Verdict
+
+@dataclass(frozen=True)
+class Quick:
+    name: str = "quick"
+    version: str = "1"
+
+    def quick(self, problem, completion):
+        if completion.text == "stumble":
+            raise KeyError("not here")
+        return Verdict(1.0, "correct", detail="here") if completion.text == "easy" else None
+
+    def cache_key(self, problem, completion):
+        return completion.text
+
+    def __call__(self, problem, completion):
+        import os
+        return Verdict(0.5, "partial", detail=str(os.getpid()))
+"""
+
+
+def test_what_a_verifier_can_decide_at_once_never_reaches_a_worker_and_nothing_is_judged_twice(tmp_path: Path) -> None:
+    (tmp_path / "fast.py").write_text(QUICK)
+    with VerifierPool(load_verifier(f"{tmp_path / 'fast.py'}:Quick"), workers=2) as pool:
+        easy, hard, stumble = (judge(pool, text) for text in ("easy", "hard", "stumble"))
+        assert (easy.detail, easy.reward) == ("here", 1.0)
+        assert int(hard.detail) != os.getpid()
+        assert stumble.reward == 0.5
+        assert {judge(pool, "hard").detail for _ in range(10)} == {hard.detail}
+
+
 SCRIPT = """
 import os, sys
 from unmask.rewards import Completion, Message, PoolLimits, Problem, VerifierPool, load_verifier
