@@ -16,7 +16,7 @@ from ...rewards.records import Message, Problem
 from ..base import collect
 from ..lcb_tests import read_metadata
 from ..rows import Row
-from ..sources import HubRows, LocalFile, Source, locate
+from ..sources import Hub, HubRows, LocalFile, Source, locate
 from . import coding
 from .instructions import CHECKS
 
@@ -153,7 +153,7 @@ def aggregate(problems: Iterable[Problem], scores: Mapping[str, float]) -> dict[
 
 def _source(task: str) -> Source:
     category = CATEGORY[task]
-    return Source(stem=f"livebench/{category}__{task}", origin=f"livebench/{category} from the hub (split test, task {task})")
+    return Source(stem=f"livebench/{category}__{task}", hub=Hub(f"livebench/{category}", "", "test"))
 
 
 def _jsonl(place: LocalFile | HubRows) -> Path:

@@ -54,7 +54,7 @@ def test_refreshed_tasks_hold_other_questions_in_a_later_release(shared: Path) -
 def test_data_that_is_not_here_is_named(shared: Path) -> None:
     with pytest.raises(InputError, match="connections"):
         load_benchmark("livebench", shared).load()
-    with pytest.raises(InputError, match=r"obtain livebench/language from the hub .*--data PATH"):
+    with pytest.raises(InputError, match=r"download livebench/language .*--data PATH"):
         load_benchmark("livebench", only=["typos"]).load()
 
 
