@@ -29,6 +29,7 @@ BENCHMARKS: Mapping[str, str] = MappingProxyType(
         "gsm8k": "unmask.benchmarks.gsm8k:GSM8K",
         "humaneval": "unmask.benchmarks.humaneval:HUMANEVAL",
         "leetcode": "unmask.benchmarks.leetcode:LEETCODE",
+        "leetcode_contest": "unmask.benchmarks.leetcode:LEETCODE_CONTEST",
         "livebench": "unmask.benchmarks.livebench.task:LIVEBENCH",
         "livecodebench": "unmask.benchmarks.livecodebench:LIVECODEBENCH",
         "math": "unmask.benchmarks.math:MATH",
