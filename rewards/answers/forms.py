@@ -8,7 +8,8 @@ from .tree import Node, has, num, symbols, walk
 def spelled(node: Node) -> str:
     """Words as they were written: letters in a row may have been read as a product."""
     if node.kind == "mul":
-        return "".join(spelled(arg) for arg in node.args)
+        parts = [spelled(arg) for arg in node.args]
+        return "".join(parts) if all(parts) else ""
     return str(node.value) if node.kind in ("text", "sym", "const") else ""
 
 
@@ -30,6 +31,12 @@ def as_solutions(node: Node) -> Node:
     if any(item.value != ("=",) or item.args[0] != name for item in named):
         return node
     return Node("list", tuple(item.args[1] if item.kind == "rel" else item for item in node.args), node.value)
+
+
+def differently_named(node: Node) -> bool:
+    """Tell whether this is a list of equations that name different things: `x = 1, y = 2` (but not `x_1 = 1, x_2 = 2`)."""
+    named = [item.args[0] for item in node.args if item.kind == "rel"] if node.kind == "list" else []
+    return len({str(name.value).partition("_")[0] for name in named if name.kind == "sym"}) > 1
 
 
 def as_line(node: Node) -> Node:
@@ -64,11 +71,16 @@ def is_constant(node: Node) -> bool:
 
 def is_label(node: Node) -> bool:
     """A name for a value: a symbol, `f(2)`, `AB`, `a + b`, `(x, y)`, words. Nothing with a number of its own in it."""
+    names = [part.value for part in walk(node) if part.kind == "sym"]
+    if len(set(names)) < len(names):
+        return False
     if node.kind == "group" and node.value == "()":
-        return all(arg.kind == "sym" for arg in node.args)
+        names = [arg.value for arg in node.args]
+        # (y, x) = (2, 3) is another point than (2, 3); other letters have no order.
+        return all(arg.kind == "sym" for arg in node.args) and (not set(names) <= set("xyz") or names == sorted(names))
     if node.kind in ("apply", "text"):
         return True
-    return bool(symbols(node)) and not has(node, "num", "rel", "group", "list", "const") and has(node, "sym")
+    return bool(names) and node.kind != "neg" and not has(node, "num", "rel", "group", "list", "const")
 
 
 def is_expression(node: Node) -> bool:

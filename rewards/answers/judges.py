@@ -1,5 +1,6 @@
 """The two judges of leaves: `ExactJudge` in the caller's process, `ValueJudge` in a worker."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -59,8 +60,9 @@ class ValueJudge:
         decided = ExactJudge(self.tolerance).same(gold, answer)
         if decided is not None:
             return decided
-        if "C" in symbols(gold) and len(symbols(gold)) > 1 and (renamed := _same_constant(answer, symbols(gold))):
-            return evaluate.same_value(gold, renamed) or evaluate.same_up_to_constant(gold, renamed)
+        mine, yours = _without_constant(gold, ("C",)), _without_constant(answer, _CONSTANTS)
+        if mine and yours and symbols(mine):
+            return evaluate.same_up_to_constant(mine, yours)
         same = evaluate.same_value(gold, answer)
         if same is False and not symbols(gold) and not symbols(answer):
             return self._nearly(gold, answer)
@@ -117,15 +119,18 @@ def _decimal_digits(node: Node) -> int:
     return int(node.value.digits) if node.kind == "num" else 0
 
 
-def _same_constant(answer: Node, names: frozenset[str]) -> Node | None:
-    """Rename the answer's constant of integration to C, if it has one."""
-    free = [name for name in _CONSTANTS if name in symbols(answer) and (name == "C" or name not in names)]
-    if len(free) != 1:
+def _without_constant(node: Node, names: Sequence[str]) -> Node | None:
+    """Return `F` for `F + C`, where C is a constant of integration: a term of its own that occurs nowhere else."""
+    terms = _terms(node)
+    constants = [term for term in terms if term.kind == "sym" and term.value in names]
+    rest = [term for term in terms if term not in constants]
+    if len(constants) != 1 or not rest or any(constants[0].value in symbols(term) for term in rest):
         return None
-    return _renamed(answer, free[0])
+    total = rest[0]
+    for term in rest[1:]:
+        total = Node("add", (total, term))
+    return total
 
 
-def _renamed(node: Node, name: str) -> Node:
-    if node.kind == "sym" and node.value == name:
-        return Node("sym", value="C")
-    return Node(node.kind, tuple(_renamed(arg, name) for arg in node.args), node.value) if node.args else node
+def _terms(node: Node) -> list[Node]:
+    return [term for arg in node.args for term in _terms(arg)] if node.kind == "add" else [node]

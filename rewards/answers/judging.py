@@ -39,6 +39,11 @@ def either(first: Answer, second: Callable[[], Answer]) -> Answer:
     return True if first else any_of([first, second()])
 
 
+def all_of(answers: Sequence[Answer]) -> Answer:
+    """False if any is, else None if any is undecided."""
+    return False if False in answers else None if None in answers else True
+
+
 def any_of(answers: Sequence[Answer]) -> Answer:
     """True if any is, else None if any is undecided."""
     return True if True in answers else None if None in answers else False

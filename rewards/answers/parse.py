@@ -135,6 +135,8 @@ class _Parser(Expressions):
             if opening + closing in ("()", "[]"):
                 return items[0] if items[0].kind not in ("group", "text") else Node("group", tuple(items), opening + closing)
             raise UnreadableError("half a bracket")
+        if opening + closing in ("(]", "[)") and len(items) != 2:
+            raise UnreadableError("half-open brackets hold two ends")
         return Node("group", tuple(items), opening + closing)
 
     def _braces(self) -> Node:

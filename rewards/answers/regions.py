@@ -64,6 +64,8 @@ def region(node: Node, number: Number) -> Region:
     if node.kind == "rel":
         return _inequality(node, number)
     if node.kind == "list":
+        if not variable(node):
+            raise NotARegionError("not one variable")
         parts = [region(arg, number) for arg in node.args]
         # A comma means "and" where both can hold (x >= -2, x != 3), else "or" (x < -1, x > 1).
         both = _all(parts) if "or" not in node.value else ()
@@ -108,7 +110,7 @@ def _interval(node: Node, number: Number) -> Region:
     opening, closing = node.value
     if low > high or (low == high and node.value != "[]"):
         raise NotARegionError("the ends are in the wrong order")
-    return (Span(low, opening == "[" and low != -INFINITY, high, closing == "]" and high != INFINITY),)
+    return (Span(low, opening == "[", high, closing == "]"),)
 
 
 def _points(node: Node, number: Number) -> Region:
@@ -116,7 +118,7 @@ def _points(node: Node, number: Number) -> Region:
 
 
 def _inequality(node: Node, number: Number) -> Region:
-    if node.value == ("in",):
+    if node.value == ("in",) and node.args[0].kind == "sym":
         return region(node.args[1], number)
     name = variable(node)
     if not name:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from . import quantities
 from .forms import ascending, difference, is_constant, is_expression, is_label, to_less
-from .judging import Answer, Judge, Question, any_of, either
+from .judging import Answer, Judge, Question, all_of, any_of, either
 from .regions import NotARegionError, is_region, region, same_region, variable
 from .tree import Node, symbols
 
@@ -40,22 +40,20 @@ class Relations(ABC):
         return self._gold_equation(gold, answer) if gold.kind == "rel" else self._answer_equation(gold, answer)
 
     def _regions(self, gold: Node, answer: Node) -> Answer:
-        if (
-            gold.kind == "rel"
-            and answer.kind == "rel"
-            and "in" not in (*gold.value, *answer.value)
-            and variable(gold) != variable(answer)
-        ):
+        mine, yours = variable(gold), variable(answer)
+        if mine and yours and mine != yours and ("=",) not in (gold.value, answer.value):
+            return False
+        if gold.kind == answer.kind == "rel" and "in" not in (*gold.value, *answer.value) and mine != yours:
             return self._inequalities(gold, answer)
         if answer.kind == "rel" and answer.value in (("in",), ("=",)) and is_label(answer.args[0]):
             return self.equal(gold, answer.args[1])
         if gold.kind == "rel" and gold.value == ("in",):
             return self.equal(gold.args[1], answer)
         try:
-            mine, yours = region(gold, self.judge.number), region(answer, self.judge.number)
+            wanted, given = region(gold, self.judge.number), region(answer, self.judge.number)
         except NotARegionError:
             return self._parts(gold, answer)
-        return same_region(mine, yours, self.judge.same_number)
+        return same_region(wanted, given, self.judge.same_number)
 
     def _parts(self, gold: Node, answer: Node) -> Answer:
         """Sets that are not understood are equal when they are built alike from equal parts, and else undecided."""
@@ -128,7 +126,7 @@ class Relations(ABC):
             return False
         constant = [side for side in answer.args[1:] if not symbols(side)]
         agree = [self.equal(last, side) for side in constant if side is not last]
-        return False if False in agree else self.equal(gold, last)
+        return all_of([*agree, self.equal(gold, last)])
 
     def _calculation(self, gold: Node, answer: Node) -> Answer:
         """A chain of constants: its end counts if the chain is true; with an approximation in it, its exact beginning."""
@@ -139,7 +137,7 @@ class Relations(ABC):
             exact_part = answer.args[: answer.value.index("~") + 1]
             return any_of([self.equal(gold, exact_part[-1]), self.equal(gold, answer.args[-1])])
         agree = [self.equal(answer.args[-1], side) for side in answer.args[:-1]]
-        return False if False in agree else self.equal(gold, answer.args[-1])
+        return all_of([*agree, self.equal(gold, answer.args[-1])])
 
     def _near(self, sides: Sequence[Node]) -> Answer:
         """Tell whether all sides of an approximation lie within 2%: what claims that 5 is about 6 is no answer."""

@@ -18,7 +18,7 @@ _MAX_NODES = 150
 _EXPENSIVE = re.compile(r"!|\\binom|\^\s*[{(]*\s*-?\d{3,}|\^[^}]*\^|\d{40,}")
 _SEQUENCE = re.compile(r"\\ldots|\.\.\.|:")
 _SHAPE = re.compile(
-    r"\\text\{[^{}]*\}|[A-Za-z]+|\d+(?:\.\d+)?|[=<>]|\\(?:le|ge|ne|in|pm|cup|cap)(?![a-zA-Z])|,|;|\\%|[?!']|_\{?\w+\}?"
+    r"\\text\{[^{}]*\}|[A-Za-z]+|\d+(?:\.\d+)?|[-+=<>]|\\(?:le|ge|ne|in|pm|cup|cap)(?![a-zA-Z])|,|;|\\%|[?!']|_\{?\w+\}?"
 )
 
 

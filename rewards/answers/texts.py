@@ -3,6 +3,8 @@ r"""Answers in words: names, weekdays, "no solution", and letters of multiple-ch
 import re
 
 _WRAPPERS = re.compile(r"\\(?:text|textbf|mathbf|operatorname|mathrm|bm)\s*|[{}$\\]")
+_TEXT = re.compile(r"\\(?:text|textbf|mathbf|mathrm)\s*\{([^{}\\]*)\}")
+_WORDS = re.compile(r"[A-Za-z][A-Za-z\s.,'\-()]*(?:\s\d{1,4}[A-Za-z\s.,'\-()]*)?")
 _ARTICLES = re.compile(r"\b(?:the|an?)\s+(?=\w)")
 _CHOICE = re.compile(r"^\s*(?:\\text\{)?\s*(?:option|choice|answer)?\s*\(?\s*([A-Ja-j])\s*\)?\s*[.:]?\s*\}?\s*$")
 _GOLD_CHOICE = re.compile(r"^(?:\\text\{\s*\(?([A-J])\)?\s*\}|\(([A-J])\)|\(\\text\{([A-J])\}\)|([A-J]))$")
@@ -29,11 +31,9 @@ def words(normal: str) -> str:
 
 
 def is_wordy(normal: str) -> bool:
-    """Tell whether the answer is words and nothing else."""
-    plain = _WRAPPERS.sub("", normal)
-    return bool(re.fullmatch(r"[A-Za-z][A-Za-z\d\s.,'\-()]*", plain)) and (
-        r"\text" in normal or bool(re.search(r"[A-Za-z]{3}", plain))
-    )
+    """Tell whether the answer is words and nothing else (a number may follow a word: `October 30`)."""
+    plain = _TEXT.sub(r"\1", normal)
+    return bool(_WORDS.fullmatch(plain)) and (plain != normal or bool(re.search(r"[A-Za-z]{3}", plain)))
 
 
 def gold_choice(normal: str) -> str:

@@ -15,6 +15,7 @@ from .forms import (
     as_line,
     as_matrix,
     as_solutions,
+    differently_named,
     digits_and_base,
     fraction,
     is_matrix,
@@ -107,9 +108,13 @@ class Comparison(Relations):
         mine, yours = quantities.quantity(gold), quantities.quantity(answer)
         if mine.unit is None or yours.unit is None or "text" in (mine.value.kind, yours.value.kind):
             return False
+        if quantities.is_percent(mine) or quantities.is_percent(yours):
+            return False
         return self.equal(mine.value, yours.value)
 
     def _collections(self, gold: Node, answer: Node) -> Answer:
+        if differently_named(answer) and not has(gold, "rel"):
+            return self._assigned(gold, answer) if gold.kind == "group" else False
         if is_unordered(gold) and is_unordered(answer):
             mine, yours = members(gold), members(answer)
             sets = gold.value == "{}" and answer.value == "{}"

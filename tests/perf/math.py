@@ -1,6 +1,7 @@
 """Measure the mathematical verdicts side by side with math-verify, on the same pairs, in the same run.
 
     python tests/perf/math.py [--pairs 2000] [--hostile 1000]
+    python tests/perf/math.py --graders    # the table of docs/math.md: all rules on the labelled pairs
 
 Pairs are real answers of MATH, GSM8K and AIME from ../shared/data (or the labelled table where that is missing): the gold answer,
 restyled, perturbed, or taken from another problem, at the end of a completion. math-verify is called as its README says: in the
@@ -22,7 +23,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "rewards"))
@@ -31,7 +32,7 @@ from pairs import hostile_stream, labelled_pairs  # type: ignore[import-not-foun
 from unmask.rewards import Completion, Problem, Verdict, VerifierPool
 from unmask.rewards.answers.cascade import forget
 from unmask.rewards.answers.perturb import perturbed
-from unmask.rewards.math import MathVerifier
+from unmask.rewards.math import RULES, MathVerifier, Rule
 
 DATA = ROOT.parent / "shared" / "data"
 
@@ -176,12 +177,41 @@ def row(name: str, seconds: float, latencies: list[float], count: int, base: flo
     print(f"{name:34} {count / seconds:10,.0f} {base / seconds:8.1f}x {p50:9.3f} {p99:9.2f} {top:9.1f}")
 
 
+def graders() -> None:
+    """Print, as a Markdown table, what every rule says about the labelled pairs: false positives and false negatives by kind."""
+    pairs = labelled_pairs()
+    faults = {rule: by_rule(rule, pairs) for rule in RULES}
+    kinds = list(dict.fromkeys(pair.kind for pair in pairs))
+    print(f"| kind | equal | not equal | {' | '.join(RULES)} |")
+    print("|---|---|---|" + "---|" * len(RULES))
+    for kind in [*kinds, "all"]:
+        chosen = [n for n, pair in enumerate(pairs) if kind in (pair.kind, "all")]
+        equal = sum(pairs[n].equal for n in chosen)
+        cells = []
+        for rule in RULES:
+            wrong = [n for n in chosen if n in faults[rule]]
+            missed = sum(pairs[n].equal for n in wrong)
+            cells.append(f"{len(wrong) - missed} / {missed}")
+        print(f"| {kind} | {equal} | {len(chosen) - equal} | {' | '.join(cells)} |")
+
+
+def by_rule(rule: Rule, pairs: list[Any]) -> set[int]:
+    """Return the numbers of the pairs that `rule` gets wrong."""
+    with VerifierPool(MathVerifier(rule=rule)) as pool:
+        items = ((n, problem(pair.gold), Completion(f"\\boxed{{{pair.answer}}}")) for n, pair in enumerate(pairs))
+        return {n for n, verdict in pool.map(items) if (verdict.reward == 1.0) != pairs[n].equal}
+
+
 def main() -> None:
     """Print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=2000)
     parser.add_argument("--hostile", type=int, default=1000)
+    parser.add_argument("--graders", action="store_true")
     options = parser.parse_args()
+    if options.graders:
+        graders()
+        return
     made = cases(options.pairs)
     theirs, their_verdicts = math_verify(made)
     base = sum(theirs)
