@@ -23,7 +23,7 @@ examples:
   unmask eval --config runs/arith/config.yaml --out runs/again
 
 The same command again resumes. Settings: --set KEY=VALUE with decode.KEY (block_size, steps_per_block, threshold, temperature,
-top_k, top_p, confidence, max_new_tokens, stop, ...), task.KEY and verifier.KEY (their options), workers, dtype, device."""
+top_k, top_p, confidence, max_new_tokens, stop, ...), task.KEY and verifier.KEY (their options), threads, workers."""
 
 SCORE_EXAMPLE = """\
 examples:

@@ -28,7 +28,8 @@ class RunConfig:
     """The settings of an evaluation.
 
     `limit` takes the first problems of each task; `samples` defaults to the task's own; `rule` is the scoring rule, an option of
-    the task or of its verifier; `verifier` replaces the task's, `verifier_options` are its options.
+    the task or of its verifier; `verifier` replaces the task's, `verifier_options` are its options. `threads` are torch's on a
+    CPU (default: one for a small model, else torch's own choice), `workers` the processes that verify (default: one per core).
     """
 
     model: str
@@ -46,6 +47,7 @@ class RunConfig:
     dtype: str = "auto"
     device: str = "auto"
     max_batch: int = 32
+    threads: int | None = None
     workers: int | None = None
     max_verifier_errors: float = 0.02
 
@@ -56,6 +58,7 @@ class RunConfig:
         _require(self.samples is None or self.samples >= 1, "--samples", self.samples, "at least 1")
         _require(0 <= self.seed < 2**63, "--seed", self.seed, "between 0 and 2**63 - 1")
         _require(self.max_batch >= 1, "max_batch", self.max_batch, "at least 1")
+        _require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
         _require(self.workers is None or self.workers >= 1, "workers", self.workers, "at least 1")
         _require(0 <= self.max_verifier_errors <= 1, "max_verifier_errors", self.max_verifier_errors, "a share between 0 and 1")
         _require(self.data is None or len(self.task) == 1, "--data", self.data, "given with a single task only")
