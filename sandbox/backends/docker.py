@@ -151,7 +151,7 @@ class DockerBackend:
                 tmpfs={"/tmp": space, "/dev/shm": space},
                 ulimits=[Ulimit(name="core", soft=0, hard=0), Ulimit(name="stack", soft=limits.stack, hard=limits.stack)],
                 volumes={directory: {"bind": _SOCKET_DIRECTORY, "mode": "ro"}},
-                labels={LABEL: _owner()},
+                labels={LABEL: f"{socket.gethostname()}:{os.getpid()}"},
                 log_config={"type": "json-file", "config": {"max-size": "1m"}},
             )
         except (DockerException, RequestException) as error:
@@ -181,7 +181,7 @@ class DockerBackend:
         from requests.exceptions import RequestException
 
         if id(worker) not in self._containers:
-            raise WorkerBroken("the container is gone")
+            raise WorkerBroken("the worker's container is gone")
         container, ceiling = self._containers[id(worker)]
         if limits.memory <= ceiling:
             return
@@ -228,27 +228,18 @@ def _short(error: Exception) -> str:
     return text[:200]
 
 
-def _owner() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:{_start_time(os.getpid())}"
-
-
-def _start_time(pid: int) -> str:
-    """When a process began, in clock ticks since boot: tells it from a later one with the same number; "" when it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
-
-
 def _sweep(client: Any) -> None:
-    """Remove containers whose host process is gone, in case the engine was stopped together with them."""
-    from docker.errors import DockerException
+    """Remove containers that have ended but are still there: what an engine leaves that was stopped together with them.
 
-    with suppress(DockerException):
-        for container in client.containers.list(all=True, filters={"label": LABEL}):
-            host, _, rest = str(container.labels[LABEL]).partition(":")
-            pid, _, began = rest.partition(":")
-            if host == socket.gethostname() and _start_time(int(pid)) != began:
+    Only ended ones: a running container belongs to a living host process (it ends with the connection to it), which may be in
+    another process namespace, where its number says nothing to us.
+    """
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    with suppress(DockerException, RequestException):
+        for status in ("exited", "dead"):
+            for container in client.containers.list(filters={"label": LABEL, "status": status}, ignore_removed=True):
                 _remove(container)
 
 

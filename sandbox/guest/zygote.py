@@ -24,6 +24,7 @@ from . import calls, child, linux, program, tester, watch, wire
 _ROLES = {"program": program.run_program, "call": calls.run_calls, "serve": calls.serve, "test": tester.run_tests}
 _FDS_PER_GUEST = 5
 _SETUP_SECONDS = 10.0
+_GRACE = 0.1
 _FIRST_LOOK, _LONGEST_PAUSE = 0.01, 0.04  # a guest fills memory at 1 to 2 GB/s
 
 
@@ -205,7 +206,8 @@ class Zygote:
     def _conclude(self, guests: list[Guest], killed: str | None) -> dict[str, Any]:
         """Kill what is left, reap it, wipe, and say what each guest did."""
         ended = time.monotonic()
-        alive = [not _has_ended(guest) for guest in guests]
+        grace = 0 if killed else _GRACE  # a server whose pipe has closed is on its way out, and how it ended matters
+        alive = [not _has_ended(guest, grace) for guest in guests]
         outcomes = self._kill_all(guests)
         strays = sum(outcome.cpu for pid, outcome in outcomes.items() if pid not in {guest.pid for guest in guests})
         kills, self._kills = self._kills, watch.out_of_memory_kills()
@@ -283,8 +285,8 @@ def _run_only(guest: Callable[[], None], stderr: int) -> None:
         os._exit(70)
 
 
-def _has_ended(guest: Guest) -> bool:
-    return bool(select.select([guest.pidfd], [], [], 0)[0])
+def _has_ended(guest: Guest, patience: float = 0) -> bool:
+    return bool(select.select([guest.pidfd], [], [], patience)[0])
 
 
 def _last_words(stderr: int) -> str:

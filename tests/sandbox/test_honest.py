@@ -12,7 +12,7 @@ def test_an_honest_program_passes(sandbox: Sandbox, name: str) -> None:
     (verdict,) = judge(sandbox, program, StdinTests(((stdin, expected),)))
     if name in NO_CHILDREN and sandbox.backend == "restricted":
         assert verdict.kind == "crashed"
-        assert "not permitted" in verdict.detail
+        assert verdict.detail.startswith("PermissionError")
     else:
         assert verdict.kind == "passed", verdict
 

@@ -16,6 +16,9 @@ def kills(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     made: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda pid, number: made.append((pid, number)))
     monkeypatch.setattr(os, "seteuid", lambda uid: None)
+    own = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: 4242)  # the tests themselves may be process 1 of a container
+    monkeypatch.setattr(os, "getppid", lambda: own)
     return made
 
 
