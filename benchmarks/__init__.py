@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .base import Benchmark as Benchmark
+    from .base import breakdown as breakdown
     from .base import verifier_of as verifier_of
     from .overlap import find_overlap as find_overlap
     from .registry import Listing as Listing
@@ -20,6 +21,7 @@ _PUBLIC = {
     "Hub": "sources",
     "Listing": "registry",
     "Source": "sources",
+    "breakdown": "base",
     "data_folder": "sources",
     "find_overlap": "overlap",
     "list_benchmarks": "registry",

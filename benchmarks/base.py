@@ -4,6 +4,7 @@ Only `name`, `verifier` and `load` have to be given; whoever inherits from `Benc
 holds no results and runs nothing: the harness asks the problems, the verifier judges the answers.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
@@ -82,6 +83,23 @@ def gold_text(benchmark: Benchmark, problem: Problem) -> str | None:
 def boxed(answer: str) -> str:
     """Return a short answer in a box."""
     return f"\\boxed{{{answer}}}"
+
+
+def breakdown(benchmark: Benchmark, problems: Iterable[Problem], scores: Mapping[str, float]) -> dict[str, float]:
+    """Return the scores of parts of a benchmark ("subject/Algebra": 0.7), and totals that its authors define.
+
+    `scores` maps problem ids to the mean score over samples. The parts are the values of the metadata that the benchmark names
+    in `groups`; a benchmark with a method `aggregate(problems, scores)` says it itself.
+    """
+    aggregate = getattr(benchmark, "aggregate", None)
+    if aggregate is not None:
+        return dict(aggregate(problems, scores))
+    found: dict[str, list[float]] = defaultdict(list)
+    for problem in problems:
+        for group in getattr(benchmark, "groups", ()):
+            if problem.id in scores and group in problem.metadata:
+                found[f"{group}/{problem.metadata[group]}"].append(scores[problem.id])
+    return {part: sum(values) / len(values) for part, values in sorted(found.items())}
 
 
 def collect(task: str, placed: Iterable[tuple[str, Problem]]) -> tuple[Problem, ...]:

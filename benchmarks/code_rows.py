@@ -1,21 +1,32 @@
-"""Rows of coding problems as others write them: dLLM-RL's JSON and PrimeIntellect's verified problems.
+"""Rows of coding problems as others write them: dLLM-RL's JSON, PrimeIntellect's verified problems, SandboxFusion's samples.
 
 - dLLM-RL: `question`, `test_method` "function" (`test_list`: check scripts, `prefix`: the answer begun for the model) or "stdio"
   (`test_input`, `test_output`), `test_time_limit` in seconds. stdout is compared token by token, as there.
 - PrimeIntellect/verifiable-coding-problems: `prompt`, `gold_standard_solution`, `verification_info` (JSON text with `language`
   and `test_cases` of type "stdin_stdout" or "function_call").
+- SandboxFusion: `content`, and `test`: JSON text with a list of {"input": {"stdin"}, "output": {"stdout"}}, or assert statements.
 
 Not covered: languages other than Python, tests with files. The time limit is CPU time of the program; there it includes the start
 of the interpreter, so that scores fall with machine load.
 """
 
+import ast
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..rewards.errors import InputError
-from .coding import FUNCTION_PROMPT, PROMPT_SOURCE, STDIN_PROMPT, CodeBenchmark, as_answer, text_list
+from .coding import (
+    FUNCTION_PROMPT,
+    PROMPT_SOURCE,
+    STDIN_PROMPT,
+    CodeBenchmark,
+    as_answer,
+    called_functions,
+    statements,
+    text_list,
+)
 from .rows import Row, parse_json
 from .rowset import Item
 from .sources import Source
@@ -24,13 +35,15 @@ _FENCE = re.compile(r"```python\n")
 
 
 def is_code_row(row: Row) -> bool:
-    """Tell whether a row is a coding problem in one of the two formats."""
-    return "test_method" in row.values or "verification_info" in row.values
+    """Tell whether a row is a coding problem in one of the formats."""
+    return "test_method" in row.values or "verification_info" in row.values or {"content", "test"} <= row.values.keys()
 
 
 def read(row: Row) -> Item:
-    """Read a row of either format."""
-    return _dllm_rl(row) if "test_method" in row.values else _prime_intellect(row)
+    """Read a row of any of the formats."""
+    if "test_method" in row.values:
+        return _dllm_rl(row)
+    return _prime_intellect(row) if "verification_info" in row.values else _sandbox_fusion(row)
 
 
 def benchmark(data: Path, name: str, **options: Any) -> CodeBenchmark:
@@ -114,6 +127,30 @@ def _reference(cases: list[dict[str, Any]], where: str) -> dict[str, Any]:
         calls = [{"arguments": _list(case, "input", where), "value": _value(case.get("output"))} for case in cases]
         return {"style": "call", "entry": names.pop(), "tests": calls}
     raise InputError(f"{where}: test types {sorted(map(str, kinds))}: expected stdin_stdout, or function_call of one fn_name")
+
+
+def _sandbox_fusion(row: Row) -> Item:
+    test, content = row.text("test"), row.text("content")
+    where = f"{row.where}: field 'test'"
+    if not test.lstrip().startswith("["):
+        return Item(FUNCTION_PROMPT.replace("{problem}", content), _asserts(test, row), {})
+    cases = parse_json(test, where)
+    if not cases or not all(isinstance(case, dict) for case in cases):
+        raise InputError(f"{where}: expected a list of tests that is not empty")
+    inputs, outputs = ([case.get(side) or {} for case in cases] for side in ("input", "output"))
+    tests = [
+        {"input": _text(one, "stdin", where), "output": _text(other, "stdout", where)}
+        for one, other in zip(inputs, outputs, strict=True)
+    ]
+    return Item(STDIN_PROMPT.replace("{problem}", content), {"style": "stdin", "tests": tests}, {})
+
+
+def _asserts(test: str, row: Row) -> dict[str, Any]:
+    try:
+        tests = [ast.unparse(statement) for statement in statements(test)]
+    except ValueError as error:
+        raise InputError(f"{row.where}: field 'test': neither JSON nor Python ({error})") from None
+    return {"style": "assert", "tests": tests, "entries": called_functions(tests, "", row.where), "prelude": False}
 
 
 def _text(case: dict[str, Any], key: str, where: str) -> str:

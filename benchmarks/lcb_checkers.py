@@ -2,7 +2,7 @@
 
 Each is a program with `check(stdin, output, expected)`, or `check(arguments, value, expected)` for functions, run in a sandbox
 of its own. The default rule uses them, the official one does not. Of the problems that upstream's ERRATA.md names, `abc327_b`
-needs none (its answer is unique), and `abc333_e` has none yet.
+needs none (its answer is unique), and `abc333_e` has none: a stored output of the copy at hand breaks the statement itself.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,9 @@
-"""LeetCodeDataset (newfacade): functions with many asserts and a reference solution; a stand-in for a verified coding RL set.
+"""LeetCode problems: LeetCodeDataset (newfacade) with solutions, and the contest set of DeepSeek-Coder without.
 
-Rows that share a problem with LiveCodeBench are left out (train: 78 of 1,890, test: 158 of 228), and so are rows whose
-arguments are linked lists or trees: their tests pass objects to the candidate, and only plain data crosses to its process.
+LeetCodeDataset stands in for a verified coding RL set: functions with many asserts and a reference solution. Rows that share a
+problem with LiveCodeBench are left out (train: 78 of 1,890, test: 158 of 228), and so are rows of either set whose arguments are
+linked lists or trees: their tests pass objects to the candidate, and only plain data crosses to its process. The contest set
+(weekly and biweekly contests of July 2023 to January 2024) overlaps LiveCodeBench v1.
 """
 
 import ast
@@ -50,6 +52,22 @@ def _asserts(row: Row, test: str) -> list[str]:
     return [ast.unparse(statement) for statement in body]
 
 
+def read_contest(row: Row) -> Item | None:
+    """Read a row of the contest set: `my_solution = Solution()`, then pairs of test_input and assert."""
+    try:
+        first, *rest = [ast.unparse(statement) for statement in statements(row.text("test"))]
+    except ValueError as error:
+        raise InputError(f"{row.where}: field 'test': not Python ({error})") from None
+    if "ListNode(" in row.text("test"):
+        return None
+    if first != "my_solution = Solution()" or not rest or len(rest) % 2:
+        raise InputError(f"{row.where}: field 'test': expected my_solution, then pairs of test_input and assert")
+    tests = [f"{given}\n{asserted}" for given, asserted in zip(rest[::2], rest[1::2], strict=True)]
+    reference = {"style": "assert", "tests": tests, "setup": first}
+    meta = row.first("meta") or {}
+    return Item(row.text("prompt_sft"), reference, {"slug": row.text("title"), "difficulty": str(meta.get("difficulty", ""))})
+
+
 LEETCODE = CodeBenchmark(
     name="leetcode",
     description="LeetCode functions with asserts and reference solutions, without LiveCodeBench's problems",
@@ -61,4 +79,19 @@ LEETCODE = CodeBenchmark(
     read=read,
     prompt_template="{problem}",
     prompt_source="the row's own query",
+)
+LEETCODE_CONTEST = CodeBenchmark(
+    name="leetcode_contest",
+    description="LeetCode contest problems, July 2023 to January 2024, a hundred tests each",
+    size=178,
+    sources={
+        "test": Source(
+            stem="code/leetcode_contest_20240121",
+            origin="Evaluation/LeetCode/data/20240121-Jul.jsonl of github.com/deepseek-ai/DeepSeek-Coder",
+        )
+    },
+    read=read_contest,
+    prompt_template="{problem}",
+    prompt_source="the row's own prompt_sft (deepseek-ai/DeepSeek-Coder @ 2f9fd859)",
+    notes=("Overlaps LiveCodeBench v1.",),
 )

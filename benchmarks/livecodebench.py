@@ -49,6 +49,7 @@ class LiveCodeBench:
         *("data", "release", "after", "before", "difficulty", "platform", "tests", "rule", "max_new_tokens", "samples"),
     )
     variant_option: ClassVar[str] = "release"
+    groups: ClassVar[tuple[str, ...]] = ("difficulty", "platform")
 
     release: str = "release_latest"
     data: Path | None = None

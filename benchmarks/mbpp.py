@@ -32,8 +32,15 @@ def read(row: Row) -> Item:
     else:
         reference |= {"tests": tests, "entries": entries}
     question = f"{row.text('text', 'prompt')}\nYour code should pass the test:\n{tests[0]}\n"
-    metadata = {"task_id": int(row.text("task_id"))}
+    metadata = {"task_id": _task_id(row)}
     return Item(question, reference, metadata, as_answer(solution) if solution else None)
+
+
+def _task_id(row: Row) -> int:
+    number = row.text("task_id")
+    if not (number.isascii() and number.isdigit()):
+        raise InputError(f"{row.where}: field 'task_id': expected a number, found {number[:40]!r}")
+    return int(number)
 
 
 # Two tasks build trees of the candidate's own class, some pass a type: only plain data crosses to the candidate's process, so

@@ -29,6 +29,7 @@ BENCHMARKS: Mapping[str, str] = MappingProxyType(
         "gsm8k": "unmask.benchmarks.gsm8k:GSM8K",
         "humaneval": "unmask.benchmarks.humaneval:HUMANEVAL",
         "leetcode": "unmask.benchmarks.leetcode:LEETCODE",
+        "leetcode_contest": "unmask.benchmarks.leetcode:LEETCODE_CONTEST",
         "livebench": "unmask.benchmarks.livebench.task:LIVEBENCH",
         "livecodebench": "unmask.benchmarks.livecodebench:LIVECODEBENCH",
         "math": "unmask.benchmarks.math:MATH",
@@ -108,8 +109,7 @@ def _variant_option(target: object, spec: str) -> str:
 def _configure(target: object, options: dict[str, Any], spec: str) -> object:
     """Set `options`: by calling a class or function, or by replacing fields of a ready dataclass instance."""
     if callable(target):
-        accepted = _parameters(target)
-        _check_options(options, accepted, spec)
+        _check_call(target, options, spec)
         return target(**options)
     if not options:
         return target
@@ -120,9 +120,14 @@ def _configure(target: object, options: dict[str, Any], spec: str) -> object:
     return dataclasses.replace(target, **options)
 
 
-def _parameters(target: Any) -> list[str]:
+def _check_call(target: Any, options: dict[str, Any], spec: str) -> None:
     parameters = inspect.signature(target).parameters.values()
-    return [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        _check_options(options, [p.name for p in named], spec)
+    missing = [p.name for p in named if p.default is p.empty and p.name not in options]
+    if missing:
+        raise InputError(f"task {spec!r} needs the option {missing[0]!r}: set task.{missing[0]}=...")
 
 
 def _check_options(options: Iterable[str], accepted: Iterable[str], spec: str) -> None:

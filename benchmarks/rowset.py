@@ -37,6 +37,7 @@ class RowBenchmark:
 
     options: ClassVar[tuple[str, ...]] = ("data", "split", "prompt_template", "max_new_tokens")
     variant_option: ClassVar[str] = "split"
+    groups: ClassVar[tuple[str, ...]] = ("subject", "level", "difficulty")
 
     name: str
     description: str

@@ -10,6 +10,7 @@ import socket
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,7 +22,10 @@ _EMBEDDED = Path(__file__).parent / "data"
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """One split of a hub dataset at a pinned commit; several `configs` are read one after the other."""
+    """One split of a hub dataset at a pinned commit; several `configs` are read one after the other.
+
+    Without a commit, the newest is looked up when the data is first used, and is what the run reports.
+    """
 
     path: str
     revision: str
@@ -68,26 +72,26 @@ class HubRows:
 
     @property
     def revision(self) -> str:
-        return f"{self.hub.path}@{self.hub.revision}"
+        return f"{self.hub.path}@{self._commit}"
+
+    @property
+    def _commit(self) -> str:
+        return self.hub.revision or _newest(self.hub.path, self.stem)
 
     def rows(self) -> Iterator[Row]:
         for config in self.hub.configs:
             for number, values in enumerate(self._download(config), 1):
                 yield Row(f"{self.revision}{f' {config}' if config else ''} {self.hub.split}, row {number}", dict(values))
 
-    @property
-    def _what(self) -> str:
-        return f"download {self.hub.path} ({self.hub.split}, revision {self.hub.revision[:12]})"
-
     def _download(self, config: str | None) -> Iterator[dict[str, object]]:
         if unreachable():
-            raise InputError(_missing(self.stem, self._what, "the hub cannot be reached"))
+            raise InputError(_missing(self.stem, _what(self.hub), "the hub cannot be reached"))
         import datasets
 
         try:
-            loaded = datasets.load_dataset(self.hub.path, config, split=self.hub.split, revision=self.hub.revision)
+            loaded = datasets.load_dataset(self.hub.path, config, split=self.hub.split, revision=self._commit)
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            raise InputError(_missing(self.stem, self._what, str(error).splitlines()[0])) from None
+            raise InputError(_missing(self.stem, _what(self.hub), str(error).splitlines()[0])) from None
         yield from loaded
 
 
@@ -123,6 +127,23 @@ def _given(source: Source, data: Path) -> Path:
     if (path := find(data, source.stem)) is None:
         raise InputError(f"--data {data}: holds no {source.stem}.jsonl (nor {', '.join(SUFFIXES[1:])})")
     return path
+
+
+@cache
+def _newest(path: str, stem: str) -> str:
+    if unreachable():
+        raise InputError(_missing(stem, f"download {path}", "the hub cannot be reached"))
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return str(huggingface_hub.HfApi().dataset_info(path).sha)
+    except (OSError, HfHubHTTPError) as error:
+        raise InputError(_missing(stem, f"download {path}", str(error).splitlines()[0])) from None
+
+
+def _what(hub: Hub) -> str:
+    return f"download {hub.path} ({hub.split}{f', revision {hub.revision[:12]}' if hub.revision else ''})"
 
 
 def _missing(stem: str, what: str, why: str) -> str:

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from .tables import TableError, read_table, same_table
-from .text import Question, Score, bare, bold, boxed, last_line, solutions
+from .text import Question, Score, bare, between, bold, boxed, last_line, solutions
 
 _FORMATS = re.compile(r"Please convert the Input Table from \w+ format to (\w+) format")
 _PREAMBLE = re.compile(r"^\s*(Here|Input)\b.*?\b(format|table)\s*[:)]\s*", re.I)
@@ -43,7 +43,7 @@ def tablejoin(question: Question, answer: str) -> Score:
 def _mapping(answer: str) -> dict[Any, Any]:
     tagged = solutions(answer, across_lines=True)
     text = (tagged[-1] if tagged else answer).replace("\n", "")
-    blocks = re.findall(r"```python(.*?)```", text) or re.findall(r"```(?:json)?(.*?)```", text)
+    blocks = between(text, "```python", "```") or [block.removeprefix("json") for block in between(text, "```", "```")]
     if not blocks and (box := boxed(text)):
         blocks = [re.sub(r"\\text{['\"](.*?)['\"]}", r"'\1'", box).replace("\\", "")]
     try:
@@ -78,9 +78,9 @@ def _table_text(answer: str) -> str:
     tagged = solutions(answer, across_lines=True)
     if tagged:
         return _table_text(tagged[-1].strip())
-    blocks = re.findall(r"```(?:json|html)\n(.*?)```", answer, re.S)
+    blocks = between(answer, "```json\n", "```", True) or between(answer, "```html\n", "```", True)
     if blocks:
-        return str(blocks[-1]).strip()
+        return blocks[-1].strip()
     return re.sub(r"^```.*\n", "", answer).replace("&amp;", "&").replace("```", "").strip()
 
 

@@ -1,10 +1,9 @@
 """LiveBench language: connections, typos, plot unscrambling. Both rules are the same here."""
 
 import difflib
-import re
 
 from .math import edit_distance
-from .text import Question, Score, bare, boxed, solutions
+from .text import Question, Score, bare, between, boxed, solutions
 
 # Since this release the groups stand in <solution> tags; before, in bold.
 _TAGGED = "2024-11-25"
@@ -27,7 +26,7 @@ def connections(question: Question, answer: str) -> Score:
 
 
 def _best_bold(gold: list[set[str]], answer: str) -> Score:
-    phrases = re.findall(r"\*\*(.*?)\*\*", answer.replace("\n", ""))
+    phrases = between(answer.replace("\n", ""), "**", "**")
     scores = [sum(any(want <= got for got in _groups(phrase.split(","))) for want in gold) / len(gold) for phrase in phrases]
     return Score(max(scores, default=0.0), phrases[scores.index(max(scores))] if scores else None)
 

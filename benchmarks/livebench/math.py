@@ -1,8 +1,8 @@
 """LiveBench mathematics: competitions (AMC, SMC, AIME), olympiad proofs with gaps, and AMPS_Hard.
 
 Differences of the default rule: an AIME answer is a whole number and no substring ("125" is not "25"); of several letters
-repeated in an AMC answer the last counts, and the value of an option has to stand alone. AMPS_Hard: upstream may ask a language model whether expressions are equal up to
-sign, and scores 0 without a key; here math-verify compares under both rules.
+repeated in an AMC answer the last counts, and the value of an option has to stand alone. AMPS_Hard: upstream may ask a language
+model whether expressions are equal up to sign, and scores 0 without a key; here the `math` verifier compares under both rules.
 """
 
 import re
@@ -153,7 +153,7 @@ def edit_distance(left: list[int | str], right: list[int | str] | list[int]) -> 
 
 
 def amps_hard(question: Question, answer: str) -> Score:
-    """Score an exact expression: the last box, else the last dollars; equal by math-verify, constants of integration dropped."""
+    """Score an exact expression: the last box, else the last dollars, constants of integration dropped."""
     found = _expression(re.sub(r"\+ ?[Cc]\b", "", answer))
     if found is None:
         return Score(0.0, None)

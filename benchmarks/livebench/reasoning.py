@@ -7,7 +7,7 @@ upstream accepts any substring; an answer of two words ("fantasy movies", before
 import itertools
 import re
 
-from .text import NUMBER_WORDS, Question, Score, bare, bold, boxed, last_line, solutions
+from .text import NUMBER_WORDS, Question, Score, bare, between, bold, boxed, last_line, solutions
 
 _TRUTHS = ("yes", "no", "unknown")
 _SHAPES = ("tetrahedra", "tetrahedron", "triangle", "square")
@@ -38,7 +38,7 @@ def _three_truths(answer: str) -> str | None:
 
 
 def _bold_truths(answer: str) -> str | None:
-    phrases = re.findall(r"\*\*(.*?)\*\*", answer)
+    phrases = between(answer, "**", "**")
     words = [word.lower().strip().replace(",", "").replace(".", "") for phrase in phrases for word in phrase.split()]
     return ", ".join([word for word in words if word in _TRUTHS][-3:]) or None
 

@@ -1,8 +1,7 @@
 """Which questions make up a LiveBench release, and how their scores add up.
 
 A release holds the questions released on or before its date and not yet removed. Its score is the mean over categories of the
-mean over tasks. Later releases than 2024-11-25 are not public. The two coding tasks are not offered here: their items are
-LiveCodeBench problems (use `livecodebench`), so a release is complete without them only when `only` says so.
+mean over tasks. Later releases than 2024-11-25 are not public.
 """
 
 from collections import defaultdict
@@ -15,8 +14,10 @@ from typing import Any, ClassVar
 from ...rewards.errors import InputError, nearest
 from ...rewards.records import Message, Problem
 from ..base import collect
+from ..lcb_tests import read_metadata
 from ..rows import Row
-from ..sources import HubRows, LocalFile, Source, locate
+from ..sources import Hub, HubRows, LocalFile, Source, locate
+from . import coding
 from .instructions import CHECKS
 
 RELEASES = ("2024-06-24", "2024-07-26", "2024-08-31", "2024-11-25")
@@ -26,6 +27,7 @@ TASKS: Mapping[str, tuple[str, ...]] = {
     "language": ("connections", "plot_unscrambling", "typos"),
     "data_analysis": ("cta", "tablejoin", "tablereformat"),
     "instruction_following": ("paraphrase", "simplify", "story_generation", "summarize"),
+    "coding": coding.TASKS,
 }
 CATEGORY = {task: category for category, tasks in TASKS.items() for task in tasks}
 _SINCE = {"spatial": "2024-07-26"}
@@ -44,7 +46,7 @@ class LiveBench:
     data: Path | None = None
 
     name: str = "livebench"
-    description: str = "Public LiveBench questions without coding, each task by its own scorer"
+    description: str = "Public LiveBench questions, each task by its own scorer"
     size: int | None = None
     verifier: str = "unmask.benchmarks.livebench.verifier:LiveBenchVerifier"
     verifier_options: Mapping[str, Any] = field(default_factory=dict)
@@ -99,17 +101,21 @@ class LiveBench:
         tagged = {"zebra_puzzle": "<solution>%s</solution>", "connections": "<solution>%s</solution>"}
         return str({**forms, **tagged}.get(task, "%s") % gold)
 
+    def aggregate(self, problems: Iterable[Problem], scores: Mapping[str, float]) -> dict[str, float]:
+        """Return the scores per task and category and the overall score, as upstream defines them (`aggregate`)."""
+        return aggregate(problems, scores)
+
     @cached_property
     def _places(self) -> dict[str, LocalFile | HubRows]:
         return {task: locate(_source(task), self.data) for task in self.tasks}
 
     def _placed(self) -> Iterator[tuple[str, Problem]]:
         for task, place in self._places.items():
-            for row in place.rows():
+            for row in read_metadata(_jsonl(place)) if task in coding.TASKS else place.rows():
                 if row.text("task") == task and _in_release(row, self.release):
-                    yield row.where, self._problem(task, row)
+                    yield row.where, self._problem(task, row, place)
 
-    def _problem(self, task: str, row: Row) -> Problem:
+    def _problem(self, task: str, row: Row, place: LocalFile | HubRows) -> Problem:
         question_id = row.text("question_id")
         return Problem(
             id=f"livebench/{question_id}",
@@ -117,10 +123,11 @@ class LiveBench:
             prompt=(Message("user", _turn(row)),),
             reference={
                 "task": task,
-                "ground_truth": "" if CATEGORY[task] == "instruction_following" else _gold(row),
+                "ground_truth": "" if CATEGORY[task] in ("instruction_following", "coding") else _gold(row),
                 "subtask": str(row.first("subtask") or ""),
                 "release": _day(row.text("livebench_release_date")),
                 "instructions": list(_instructions(row)),
+                **(coding.reference(row, _jsonl(place)) if task in coding.TASKS else {}),
             },
             metadata={"category": CATEGORY[task], "task": task, "release": _day(row.text("livebench_release_date"))},
         )
@@ -146,7 +153,15 @@ def aggregate(problems: Iterable[Problem], scores: Mapping[str, float]) -> dict[
 
 def _source(task: str) -> Source:
     category = CATEGORY[task]
-    return Source(stem=f"livebench/{category}__{task}", origin=f"livebench/{category} from the hub (split test, task {task})")
+    return Source(stem=f"livebench/{category}__{task}", hub=Hub(f"livebench/{category}", "", "test"))
+
+
+def _jsonl(place: LocalFile | HubRows) -> Path:
+    """Return the file of a coding task, whose tests are too big to be carried along."""
+    if isinstance(place, LocalFile) and place.path.name.endswith((".jsonl", ".jsonl.gz")):
+        return place.path
+    found = place.path if isinstance(place, LocalFile) else "the hub"
+    raise InputError(f"{found}: the coding tasks of LiveBench are read from JSON Lines files only")
 
 
 def _in_release(row: Row, release: str) -> bool:

@@ -30,8 +30,24 @@ class Score(NamedTuple):
 
 def solutions(text: str, across_lines: bool = False) -> list[str]:
     """Return what stands in `<solution>` tags; a model that opens with a closing tag is understood too."""
-    flags = re.S if across_lines else 0
-    return re.findall(r"<solution>(.*?)</solution>", text, flags) or re.findall(r"</solution>(.*?)</solution>", text, flags)
+    opened = between(text, "<solution>", "</solution>", across_lines)
+    return opened or between(text, "</solution>", "</solution>", across_lines)
+
+
+def between(text: str, opening: str, closing: str, across_lines: bool = False) -> list[str]:
+    """Return what stands between pairs of marks, as a lazy regular expression would, in linear time on hostile text."""
+    found, end = [], -1
+    start = text.find(opening)
+    while start >= 0:
+        inner = start + len(opening)
+        end = text.find(closing, inner) if end < inner else end
+        if end < 0:
+            break
+        line_end = -1 if across_lines else text.find("\n", inner, end)
+        if line_end < 0:
+            found.append(text[inner:end])
+        start = text.find(opening, end + len(closing) if line_end < 0 else line_end)
+    return found
 
 
 def boxed(text: str) -> str | None:

@@ -11,7 +11,7 @@ from ...rewards.errors import InputError
 from ...rewards.extract import after_thinking
 from ...rewards.limits import PoolLimits
 from ...rewards.records import Completion, Problem, Verdict
-from . import data_analysis, instructions, language, math, reasoning
+from . import coding, data_analysis, instructions, language, math, reasoning
 from .text import Question, Score
 
 Scorer = Callable[[Question, str], Score]
@@ -56,7 +56,8 @@ class LiveBenchVerifier:
 
     @property
     def limits(self) -> PoolLimits:
-        return PoolLimits(wall=30.0, cpu=10.0, memory=2 << 30)
+        """Programs have limits of their own; `cpu` bounds what the scorers do themselves."""
+        return PoolLimits(wall=1800.0, cpu=60.0, memory=4 << 30)
 
     def warm(self) -> None:
         """Load what compares expressions, once for all workers."""
@@ -64,6 +65,8 @@ class LiveBenchVerifier:
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Return the verdict; a score between 0 and 1 is `partial`. Raises InputError for a reference of another benchmark."""
+        if isinstance(problem.reference, dict) and problem.reference.get("task") in coding.TASKS:
+            return coding.judge(problem, after_thinking(completion.text), completion.finish, self.rule)
         question = _question(problem, self.rule == "official")
         score = SCORERS[question.task](question, after_thinking(completion.text).strip())
         return Verdict(

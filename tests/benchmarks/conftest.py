@@ -20,14 +20,17 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def sandboxed() -> None:
-    """Programs can be run here."""
-    from unmask.rewards.code import shared_sandbox
-    from unmask.sandbox import SandboxUnavailable
+    """Programs can be run here. Namespaces are taken before docker, whose workers start slowly on a busy machine."""
+    from unmask.rewards import code
+    from unmask.sandbox import SandboxUnavailable, open_sandbox
 
     try:
-        shared_sandbox("auto", None, 1)
-    except SandboxUnavailable as error:
-        pytest.skip(f"no sandbox: {error}")
+        code._sandboxes["auto", None, 1] = open_sandbox("namespace", workers=1)
+    except SandboxUnavailable:
+        try:
+            code.shared_sandbox("auto", None, 1)
+        except SandboxUnavailable as error:
+            pytest.skip(f"no sandbox: {error}")
 
 
 @pytest.fixture(autouse=True)

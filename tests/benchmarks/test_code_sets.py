@@ -93,6 +93,36 @@ def test_leetcode_leaves_out_what_livecodebench_holds(shared: Path, monkeypatch:
     assert len(load_benchmark("leetcode@test").load()) == 69
 
 
+def test_a_contest_problem_is_judged(shared: Path, monkeypatch: pytest.MonkeyPatch, sandboxed: None) -> None:
+    monkeypatch.setenv("UNMASK_DATA", str(shared))
+    task = load_benchmark("leetcode_contest")
+    problems = task.load()
+    assert len(problems) == task.size == 178
+    code = "class Solution:\n    def minimumPushes(self, word):\n        return sum(i // 8 + 1 for i in range(len(word)))"
+    assert judge(task, problems[0], as_answer(code), sandboxed).reward == 1.0
+    assert judge(task, problems[0], as_answer(code.replace("// 8", "// 9")), sandboxed).reward == 0.0
+
+
+@pytest.mark.parametrize(("name", "style"), [("code_contests_sample", "stdin"), ("rl_train_oj_0328_1707_sample", "assert")])
+def test_samples_of_sandboxfusion_are_read(name: str, style: str, shared: Path) -> None:
+    problems = load_benchmark(str(shared / f"code/sandboxfusion_{name}.jsonl.gz")).load()
+    assert len(problems) == 20
+    assert all(problem.reference["style"] == style and problem.reference["tests"] for problem in problems)
+
+
+def test_a_sandboxfusion_row_is_judged(tmp_path: Path, write_jsonl: Write, sandboxed: None) -> None:
+    case = {"input": {"stdin": "1 2\n"}, "output": {"stdout": "3\n"}}
+    rows = [
+        {"content": "Add.", "test": json.dumps([case])},
+        {"content": "Add.", "test": "assert solve(1, 2) == 3\nassert solve(0, 0) == 0"},
+    ]
+    task = load_benchmark(str(write_jsonl(tmp_path / "d.jsonl", *rows)))
+    one, two = task.load()
+    assert judge(task, one, as_answer("print(sum(map(int, input().split())))"), sandboxed).reward == 1.0
+    assert judge(task, two, as_answer("def solve(a, b):\n    return a + b"), sandboxed).reward == 1.0
+    assert judge(task, two, as_answer("def solve(a, b):\n    return 3"), sandboxed).reward == 0.0
+
+
 @pytest.mark.parametrize("name", ["HumanEval", "MBPP", "MBPP_train"])
 def test_the_dllm_rl_files_are_read_directly(name: str, shared: Path) -> None:
     task = load_benchmark(str(shared / f"dllm_rl_format/{name}.json"))
@@ -147,6 +177,9 @@ def test_verified_problems_of_primeintellect_are_read(tmp_path: Path, write_json
         ({**HELLO, "test_time_limit": 0}, "field 'test_time_limit': expected seconds"),
         ({**STDIO, "test_output": ["3\n", "4\n"]}, "field 'test_output': 2 outputs for 1 inputs"),
         ({**STDIO, "test_input": [], "test_output": []}, "field 'test_input'"),
+        ({"content": "?", "test": "[]"}, "expected a list of tests that is not empty"),
+        ({"content": "?", "test": '[{"input": {}}]'}, "'stdin' of a test should be text"),
+        ({"content": "?", "test": "assert ("}, "neither JSON nor Python"),
         ({"prompt": "?", "verification_info": "{"}, "field 'verification_info': not valid JSON"),
         ({"prompt": "?", "verification_info": {"test_cases": []}}, "test_cases that are not empty"),
         ({"prompt": "?", "verification_info": {"language": "rust", "test_cases": [{}]}}, "language 'rust'"),
@@ -162,6 +195,12 @@ def test_a_row_that_cannot_be_judged_is_refused(row: dict[str, Any], message: st
 def test_an_mbpp_row_without_tests_is_refused(tests: object, tmp_path: Path, write_jsonl: Write) -> None:
     row = {"task_id": 11, "text": "?", "code": "", "test_list": tests}
     with pytest.raises(InputError, match="line 1: field 'test_list'"):
+        load_benchmark("mbpp", write_jsonl(tmp_path / "d.jsonl", row)).load()
+
+
+def test_an_mbpp_row_without_a_number_is_refused(tmp_path: Path, write_jsonl: Write) -> None:
+    row = {"task_id": "eleven", "text": "?", "code": "", "test_list": ["assert f(1)"]}
+    with pytest.raises(InputError, match="line 1: field 'task_id': expected a number"):
         load_benchmark("mbpp", write_jsonl(tmp_path / "d.jsonl", row)).load()
 
 

@@ -1,16 +1,20 @@
 """LiveBench: what a release holds, how scores add up, and what each scorer accepts under either rule."""
 
+import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from unmask.benchmarks import load_benchmark, verifier_of
+from unmask.benchmarks import breakdown, load_benchmark, verifier_of
 from unmask.benchmarks.base import gold_text
+from unmask.benchmarks.livebench import coding
 from unmask.benchmarks.livebench.instructions import CHECKS, count_sentences
 from unmask.benchmarks.livebench.tables import TableError, read_table, same_table
-from unmask.benchmarks.livebench.task import CATEGORY, aggregate
+from unmask.benchmarks.livebench.task import CATEGORY
+from unmask.benchmarks.livebench.text import between
 from unmask.benchmarks.livebench.verifier import SCORERS, LiveBenchVerifier
 from unmask.rewards.errors import InputError
 from unmask.rewards.records import Completion, Message, Problem
@@ -50,7 +54,7 @@ def test_refreshed_tasks_hold_other_questions_in_a_later_release(shared: Path) -
 def test_data_that_is_not_here_is_named(shared: Path) -> None:
     with pytest.raises(InputError, match="connections"):
         load_benchmark("livebench", shared).load()
-    with pytest.raises(InputError, match=r"obtain livebench/language from the hub .*--data PATH"):
+    with pytest.raises(InputError, match=r"download livebench/language .*--data PATH"):
         load_benchmark("livebench", only=["typos"]).load()
 
 
@@ -68,7 +72,46 @@ def test_releases_tasks_and_rules_that_do_not_exist_are_refused(options: dict[st
 
 
 def test_every_public_task_has_a_scorer() -> None:
-    assert set(SCORERS) == set(CATEGORY)
+    assert {*SCORERS, *coding.TASKS} == set(CATEGORY)
+    assert len(CATEGORY) == 18
+
+
+CODING = {
+    "question_id": "q1",
+    "task": "LCB_generation",
+    "turns": ["Add two numbers."],
+    "livebench_release_date": "2024-06-24",
+    "livebench_removal_date": "",
+    "public_test_cases": json.dumps([{"input": "1 2\n", "output": "3\n", "testtype": "stdin"}]),
+    "private_test_cases": json.dumps([{"input": "5 6\n", "output": "11\n", "testtype": "stdin"}]),
+    "original_json": {"metadata": "{}", "starter_code": ""},
+}
+BEGUN = "a, b = map(int, input().split())"
+
+
+def coding_problem(task: str, folder: Path, write_jsonl: Write, **changes: Any) -> Problem:
+    write_jsonl(folder / f"livebench/coding__{task}.jsonl", {**CODING, "task": task, **changes})
+    (problem,) = load_benchmark("livebench", folder, only=[task]).load()
+    return problem
+
+
+def test_a_coding_task_runs_the_program(tmp_path: Path, write_jsonl: Write, sandboxed: None) -> None:
+    problem = coding_problem("LCB_generation", tmp_path, write_jsonl)
+    assert "3" not in json.dumps({key: value for key, value in problem.reference.items() if key != "tests_file"})
+    assert score(problem, f"```python\n{BEGUN}\nprint(a + b)\n```") == 1.0
+    assert score(problem, f"```python\n{BEGUN}\nprint(3)\n```") == 0.0
+    assert score(problem, "a + b") == 0.0
+
+
+def test_a_completion_is_put_after_its_beginning(tmp_path: Path, write_jsonl: Write, sandboxed: None) -> None:
+    problem = coding_problem("coding_completion", tmp_path, write_jsonl, partial_solution=BEGUN)
+    assert score(problem, "```python\nprint(a + b)\n```") == 1.0
+    assert score(problem, f"```python\n{BEGUN}\nprint(a + b)\n```") == 1.0
+
+
+def test_a_coding_row_that_is_malformed_names_the_field(tmp_path: Path, write_jsonl: Write) -> None:
+    with pytest.raises(InputError, match="line 1: field 'original_json': expected an object"):
+        coding_problem("LCB_generation", tmp_path, write_jsonl, original_json=None)
 
 
 @pytest.mark.parametrize("release", ["2024-06-24", "2024-11-25"])
@@ -86,6 +129,31 @@ def test_every_gold_answer_passes_and_silence_fails(rule: str, release: str, sha
         assert silence.status in ("unparsed", "wrong")
 
 
+@pytest.mark.parametrize(
+    "text", ["<solution>" * 20_000, "**" * 50_001, "```python" * 20_000, r"\boxed{" * 20_000, "a, " * 50_000]
+)
+@pytest.mark.parametrize("task", ["zebra_puzzle", "web_of_lies_v2", "connections", "tablejoin", "math_comp", "cta", "spatial"])
+def test_long_answers_of_nothing_but_marks_are_read_in_linear_time(task: str, text: str) -> None:
+    start = time.process_time()
+    score(question(task, "{'a': 'b'}" if task == "tablejoin" else "B", subtask="smc"), text)
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "across", "found"),
+    [
+        ("<a>1</a> <a>2</a>", False, ["1", "2"]),
+        ("<a>1\n</a> <a>2</a>", False, ["2"]),
+        ("<a>1\n</a> <a>2</a>", True, ["1\n", "2"]),
+        ("<a><a>1</a>", False, ["<a>1"]),
+        ("<a>1", True, []),
+        ("</a><a>", True, []),
+    ],
+)
+def test_marks_are_paired_as_a_lazy_expression_pairs_them(text: str, across: bool, found: list[str]) -> None:
+    assert between(text, "<a>", "</a>", across) == found == re.findall("<a>(.*?)</a>", text, re.S if across else 0)
+
+
 def test_thinking_is_no_answer(shared: Path) -> None:
     assert score(question("spatial", "3"), "<think>**3**</think> **4**") == 0.0
 
@@ -98,7 +166,7 @@ def test_scores_add_up_over_tasks_and_categories_not_questions() -> None:
         for n in range(count)
     ]
     scores = {"cta0": 1.0, "tablejoin0": 0.0, "tablejoin1": 0.0, "tablejoin2": 0.6, "spatial0": 1.0, "spatial1": 0.0}
-    found = aggregate(problems, scores)
+    found = breakdown(load_benchmark("livebench"), problems, scores)
     assert found["data_analysis/tablejoin"] == pytest.approx(0.2)
     assert found["data_analysis"] == pytest.approx(0.6)
     assert found["reasoning"] == 0.5

@@ -151,6 +151,20 @@ def test_offline_says_which_files_to_download(tmp_path: Path, monkeypatch: pytes
         load_benchmark("livecodebench").load()
 
 
+def test_files_that_the_hub_cache_holds_need_no_network(
+    tmp_path: Path, write_jsonl: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept(repository: str, name: str, revision: str, repo_type: str) -> str:
+        assert (repository, repo_type) == ("livecodebench/code_generation_lite", "dataset")
+        assert revision == "0fe84c3912ea0c4d4a78037083943e8f0c4dd505"
+        return str(write_jsonl(tmp_path / name, hub_row(f"row of {name}")))
+
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", kept)
+    task = load_benchmark("livecodebench@v2_v3")
+    assert [p.id for p in task.load()] == ["livecodebench/row of test2.jsonl", "livecodebench/row of test3.jsonl"]
+    assert task.revision == "livecodebench/code_generation_lite@0fe84c3912ea0c4d4a78037083943e8f0c4dd505"
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="neither a file nor a folder with"):
         load_benchmark("livecodebench", tmp_path).load()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unmask.benchmarks import load_benchmark, verifier_of
+from unmask.benchmarks import breakdown, load_benchmark, verifier_of
 from unmask.benchmarks.math import last_boxed
 from unmask.rewards.errors import InputError
 from unmask.rewards.records import Completion
@@ -44,6 +44,15 @@ def test_the_prompt_is_one_user_turn_in_the_boxed_protocol(name: str) -> None:
     assert message.role == "user"
     assert message.content.endswith(ASK)
     assert problem.task == name
+
+
+def test_scores_are_broken_down_by_subject_and_level() -> None:
+    task = load_benchmark("math500")
+    problems = task.load()
+    found = breakdown(task, problems, {p.id: float(p.metadata["level"] < 3) for p in problems})
+    assert (found["level/1"], found["level/5"]) == (1.0, 0.0)
+    assert 0 < found["subject/Algebra"] < 1
+    assert breakdown(task, problems, {problems[0].id: 1.0}) == {"level/2": 1.0, "subject/Precalculus": 1.0}
 
 
 def test_a_prompt_of_ones_own_keeps_braces_of_the_problem() -> None:

@@ -62,6 +62,13 @@ def test_options_reach_the_constructor_of_a_users_benchmark(user_file: Path) -> 
     assert len(load_benchmark(f"{user_file}:Doubles", count=5).load()) == 5
 
 
+def test_an_option_that_a_benchmark_needs_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "needy.py").write_text(USER_BENCHMARK.replace("count: int = 3", "count: int"))
+    with pytest.raises(InputError, match=r"needs the option 'count': set task\.count="):
+        load_benchmark(f"{tmp_path / 'needy.py'}:Doubles")
+    assert load_benchmark(f"{tmp_path / 'needy.py'}:Doubles", count=2).size == 2
+
+
 def test_an_unknown_option_names_the_nearest(user_file: Path) -> None:
     with pytest.raises(InputError, match=r"no option 'cuont' \(did you mean 'count'\?\)"):
         load_benchmark(f"{user_file}:Doubles", cuont=5)

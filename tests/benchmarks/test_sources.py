@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,6 +47,26 @@ def test_without_a_file_the_hub_is_asked_at_the_pinned_commit(monkeypatch: pytes
     assert [row.values for row in found.rows()] == [{"a": "one"}, {"a": "two"}]
     pinned = {"split": "test", "revision": "0123456789abcdef"}
     assert asked == [("someone/set", "one", pinned), ("someone/set", "two", pinned)]
+
+
+def test_without_a_pin_the_newest_commit_is_looked_up_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Api:
+        def dataset_info(self, path: str) -> Any:
+            return SimpleNamespace(sha=f"sha-of-{path}")
+
+    asked: list[str] = []
+
+    def load_dataset(path: str, config: str | None, split: str, revision: str) -> list[dict[str, Any]]:
+        asked.append(revision)
+        return [{"a": 1}]
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Api)
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    monkeypatch.setattr(sources, "unreachable", lambda: False)
+    found = locate(Source(stem="group/set", hub=Hub("someone/moving", "", "test")))
+    assert [row.values for row in found.rows()] == [{"a": 1}]
+    assert asked == ["sha-of-someone/moving"]
+    assert found.revision == "someone/moving@sha-of-someone/moving"
 
 
 def test_offline_says_at_once_what_to_download_and_where_to_put_it() -> None:
