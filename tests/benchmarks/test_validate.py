@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from unmask.benchmarks import load_benchmark, validate
@@ -57,6 +58,6 @@ def test_known_label_errors_are_shown(shared: Path) -> None:
 @pytest.mark.parametrize("name", ["gsm8k", "math500", "aime2024", "aime2025", "aime2026", "livebench"])
 def test_every_shipped_task_is_green(name: str, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNMASK_DATA", str(shared))
-    options = {"only": LIVEBENCH} if name == "livebench" else {}
+    options: dict[str, Any] = {"only": LIVEBENCH} if name == "livebench" else {}
     failed = [(check.problem.id, check.kind) for check in validate(load_benchmark(name, **options)) if not check.passed]
     assert failed == []
