@@ -29,7 +29,7 @@ def describe(result: TaskResult) -> str:
     return (
         f"decode {rule}, block {decode.block_size}, {decode.steps_per_block} steps, temperature {decode.temperature:g}, "
         f"at most {decode.max_new_tokens} tokens; data {result.data_revision[:40] or 'unversioned'}; "
-        f"verifier {result.verifier.name} {result.verifier.version[:24]}"
+        f"verifier {result.verifier.name} {result.verifier.version[:60]}"
     )
 
 
