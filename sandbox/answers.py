@@ -6,9 +6,10 @@ reach.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .classify import printable
 from .compare import Comparison, text_difference, value_difference
 from .core import Sandbox
 from .errors import UnjudgeableTest
@@ -26,7 +27,8 @@ _KINDS: Mapping[str, Kind] = {
     "error": "crashed",
     "ok": "crashed",  # where an answer was due, leaving quietly is no better than crashing
 }
-_CLAIM_ROOM = 1 << 16
+# A right answer is about as long as the expected one. Longer lines are not even parsed: JSON grows twentyfold in memory.
+_CLAIM_ROOM, _CLAIM_GROWTH = 1 << 16, 8
 Result = tuple[dict[int, TestVerdict], bool]
 
 
@@ -47,7 +49,7 @@ def run_checker(sandbox: Sandbox, how: Comparison, arguments: tuple[Any, ...], l
     """Ask the checker program, in a process of its own. Only the value True is a pass; "" is returned for it."""
     spec = GuestSpec("call", Program(how.checker), header={"entry": "check", "calls": [plain.encode(arguments)]})
     outcome = sandbox.request([spec], limits)[0]
-    claim = _claims(outcome).get(0, {})
+    claim = _claims(outcome, [_CLAIM_ROOM]).get(0, {})
     if "ok" not in claim:
         raise UnjudgeableTest(f"the checker gave no answer: {claim.get('error') or sandbox.describe(outcome, limits).detail}")
     return "" if claim["ok"] is True else "the checker does not accept this answer"
@@ -59,6 +61,7 @@ class CallRunner:
     def __init__(self, sandbox: Sandbox, program: Program, tests: CallTests, limits: Limits) -> None:
         self._sandbox, self._program, self._tests, self._limits = sandbox, program, tests, limits
         self._arguments = [plain.encode(tuple(arguments)) for arguments, _ in tests.tests]
+        self._rooms = [_CLAIM_ROOM + _CLAIM_GROWTH * len(plain.dumps(expected)) for _, expected in tests.tests]
 
     def __call__(self, start: int, stop: int) -> Result:
         """Run tests `start` to `stop` in one process. Tests without an answer are left out, unless they were alone."""
@@ -67,7 +70,7 @@ class CallRunner:
         execution = self._sandbox.describe(outcome, self._limits)
         if execution.status != "ok" and not outcome.result:
             return dict.fromkeys(range(start, stop), _ended(execution)), True  # the program did not even load
-        claims = _claims(outcome)
+        claims = _claims(outcome, self._rooms[start:stop])
         found: dict[int, TestVerdict] = {}
         for position in range(stop - start):
             if position not in claims:
@@ -79,6 +82,8 @@ class CallRunner:
 
     def _compare(self, index: int, claim: Mapping[str, Any], execution: Execution, sharers: int) -> TestVerdict:
         arguments, expected = self._tests.tests[index]
+        if "long" in claim:
+            return _verdict("wrong", f"an answer of {claim['long']} bytes, far longer than the expected one", execution, sharers)
         if "ok" not in claim:
             return _verdict("crashed", str(claim.get("error", "an answer that is none"))[:300], execution, sharers)
         how = self._tests.comparison
@@ -160,7 +165,9 @@ class CheckRunner:
 
 def _verdict(kind: Kind, detail: str, execution: Execution, sharers: int = 1) -> TestVerdict:
     share = max(sharers, 1)
-    return TestVerdict(kind, detail, execution.cpu_seconds / share, execution.wall_seconds / share, execution.peak_memory)
+    return TestVerdict(
+        kind, printable(detail), execution.cpu_seconds / share, execution.wall_seconds / share, execution.peak_memory
+    )
 
 
 def _ended(execution: Execution) -> TestVerdict:
@@ -179,11 +186,18 @@ def _lines(outcome: GuestOutcome, whose: str) -> list[dict[str, Any]]:
     return lines
 
 
-def _claims(outcome: GuestOutcome) -> dict[int, dict[str, Any]]:
-    """The candidate's answers by position: the first for each, in order, whatever else it wrote."""
+def _claims(outcome: GuestOutcome, rooms: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """The candidate's answers by position: the first for each, in order, whatever else it wrote.
+
+    A line longer than its room becomes {"long": its length}.
+    """
     claims: dict[int, dict[str, Any]] = {}
     start = 0
-    while (end := outcome.result.find(b"\n", start)) >= 0:
+    while len(claims) < len(rooms) and (end := outcome.result.find(b"\n", start)) >= 0:
+        if end - start > rooms[len(claims)]:
+            claims[len(claims)] = {"long": end - start}
+            start = end + 1
+            continue
         try:
             line = json.loads(outcome.result[start:end])
         except (ValueError, RecursionError):

@@ -73,7 +73,12 @@ def _reason(outcome: GuestOutcome, limits: Limits) -> str | None:
 def last_line(stderr: bytes) -> str:
     """The last line that is not blank: of a traceback, the one that names the error."""
     lines = stderr[-4096:].decode("utf-8", "replace").strip().splitlines()
-    return lines[-1].strip()[:300] if lines else ""
+    return printable(lines[-1].strip()[:300]) if lines else ""
+
+
+def printable(text: str) -> str:
+    """What a guest wrote, without the control characters that could play tricks on a terminal or a log."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _name(number: int) -> str:

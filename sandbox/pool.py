@@ -43,7 +43,7 @@ class Pool:
                     self.backend.fit(worker, limits)
                     return worker.run(guests, limits)
             except (WorkerBroken, SandboxUnavailable) as error:
-                problem = str(error)
+                problem = str(error).removeprefix(f"{self.backend.name}: ")
         raise SandboxFault(f"{self.backend.name}: {problem}")
 
     @contextmanager

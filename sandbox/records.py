@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 MiB = 1 << 20
+_NO_LIMIT = 1 << 48
 
 ExecutionStatus = Literal["ok", "error", "timeout", "memory", "output", "signal", "denied"]
 Kind = Literal["passed", "wrong", "timeout", "memory", "output", "crashed", "denied", "skipped"]
@@ -33,8 +34,10 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in ("cpu_seconds", "memory", "processes", "open_files", "output", "error_output", "disk", "files", "stack"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"limit {name!r} must be above 0, not {getattr(self, name)}")
+            if not 0 < getattr(self, name) < _NO_LIMIT:
+                raise ValueError(f"limit {name!r} must be above 0 and finite, not {getattr(self, name)}")
+        if not 0 < self.wall < _NO_LIMIT:
+            raise ValueError(f"limit 'wall_seconds' must be above 0 and finite, not {self.wall_seconds}")
 
     @property
     def wall(self) -> float:

@@ -41,7 +41,9 @@ class Backend(Protocol):
 def require_linux(name: str) -> None:
     """The calls that every backend on this machine needs."""
     if not hasattr(os, "memfd_create") or not hasattr(os, "pidfd_open"):
-        raise SandboxUnavailable(f"{name}: needs Linux 5.3 or newer; on other systems use Docker (backend 'docker')")
+        raise SandboxUnavailable(
+            f"{name}: needs Linux 5.3 or newer; elsewhere run unmask in a Linux virtual machine or container"
+        )
 
 
 def modules(packages: tuple[str, ...], heavy: bool) -> tuple[str, ...]:

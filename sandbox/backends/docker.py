@@ -141,7 +141,7 @@ class DockerBackend:
                 read_only=True,
                 cap_drop=["ALL"],
                 cap_add=["SETUID", "SETGID", "KILL"],
-                security_opt=["no-new-privileges:true"],
+                security_opt=["no-new-privileges=true"],
                 user="0:0",
                 working_dir="/",
                 environment={k: v for k, v in runtime.ENVIRONMENT.items() if k not in ("PATH", "LD_LIBRARY_PATH")},

@@ -50,10 +50,19 @@ def enter(config: dict[str, Any]) -> None:
         _wait_outside(pid, parent)
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.close(parent)
-    linux.mount("proc", "/proc", "proc", linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    _mount_proc()
     socket.sethostname("sandbox")
     linux.mount("none", "/", flags=linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV)
     os.chdir("/")
+
+
+def _mount_proc() -> None:
+    """A /proc in which a guest sees only what it could trace: its own processes, not this one, and not its peer."""
+    flags = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+    try:
+        linux.mount("proc", "/proc", "proc", flags, "hidepid=ptraceable")
+    except OSError:  # before Linux 5.8
+        linux.mount("proc", "/proc", "proc", flags)
 
 
 def _become_unprivileged(uid: int) -> None:

@@ -7,7 +7,7 @@ import time
 import pytest
 from unmask.sandbox import Job, Limits, Sandbox, SandboxFault, open_sandbox
 
-from .conftest import QUICK
+from .conftest import QUICK, open_or_skip
 
 
 def test_exit_codes_are_reported_as_python_gives_them(sandbox: Sandbox) -> None:
@@ -164,8 +164,20 @@ def test_files_outside_the_work_directory_are_refused(any_sandbox: Sandbox, name
 
 
 def test_limits_must_make_sense() -> None:
-    with pytest.raises(ValueError, match="'memory' must be above 0"):
-        Limits(memory=0)
+    for name, value in (("memory", 0), ("cpu_seconds", float("inf")), ("cpu_seconds", float("nan")), ("wall_seconds", -1.0)):
+        with pytest.raises(ValueError, match=f"'{name}' must be above 0"):
+            Limits(**{name: value})  # type: ignore[arg-type]
+
+
+def test_what_a_guest_writes_cannot_play_tricks_on_a_terminal(any_sandbox: Sandbox) -> None:
+    execution = any_sandbox.run("raise ValueError('\\x1b[2J\\x07gone')")
+    assert execution.detail == "ValueError: \ufffd[2J\ufffdgone"
+
+
+def test_a_namespace_shows_no_process_but_the_programs_own() -> None:
+    with open_or_skip("namespace", workers=1) as sandbox:
+        execution = sandbox.run("import os\nprint([p for p in os.listdir('/proc') if p.isdigit()] == [str(os.getpid())])")
+    assert execution.stdout == b"True\n"
 
 
 def test_a_thousand_programs_leave_no_trace_in_the_worker(any_sandbox: Sandbox) -> None:

@@ -200,6 +200,19 @@ def test_comparing_a_hostile_output_costs_no_more_than_the_expected_one() -> Non
     tracemalloc.stop()
 
 
+def test_a_giant_claim_costs_the_host_no_more_than_its_bytes(any_sandbox: Sandbox) -> None:
+    import tracemalloc
+
+    program = "def f(): return [[] for _ in range(4_000_000)]"
+    any_sandbox.run("print(1)")
+    tracemalloc.start()
+    (verdict,) = judge(any_sandbox, program, CallTests("f", (((), 5),)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert verdict.kind != "passed"
+    assert peak < (16 << 20) + (5 << 20)
+
+
 def test_a_rule_that_does_not_exist_or_lacks_its_checker_is_refused() -> None:
     with pytest.raises(ValueError, match="belong together"):
         Comparison("checker")
