@@ -113,7 +113,7 @@ def _product(words: str) -> Unit | None:
         elif part in _UNITS:
             exponent = power
             if following.startswith("^"):
-                exponent = int(re.sub(r"[^\d-]", "", following))
+                exponent = int(re.sub(r"[^\d-]", "", following) or 0)
             elif following in ("squared", "cubed"):
                 exponent = _POWERS[following]
             base, factor = _UNITS[part]
