@@ -7,11 +7,8 @@ caching (`pool`).
 """
 
 import contextlib
-import os
 import selectors
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -20,12 +17,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import _wire
+from ._parent import GRACE, WarmParent
 from .errors import InputError
 from .records import Verdict
 from .serde import decode
 
 ATTEMPTS = 2  # the first, and one more in a fresh worker
-_GRACE = 5.0  # seconds the warm parent has to carry out a kill before it is replaced itself
 _RESTARTS = 3  # deaths of the warm parent in a row, without a verdict between them, that end the pool
 
 
@@ -112,16 +109,18 @@ class Supervisor:
 
     def _run(self) -> None:
         try:
-            self._open_zygote()
-            while not self._done():
-                self._staff()
-                self._hand_out()
-                self._wait()
-                self._watch_clocks()
+            self._open_parent()
+            try:
+                while not self._done():
+                    self._staff()
+                    self._hand_out()
+                    self._wait()
+                    self._watch_clocks()
+            finally:
+                self._close_all()
         except Exception as error:  # kept for whoever waits on a future: this thread has no caller
             self.failure = error
         finally:
-            self._close_zygote()
             self._fail_all()
             self._selector.close()
             self._bell.close()
@@ -144,53 +143,24 @@ class Supervisor:
             if not item.future.done():
                 item.future.set_exception(self.failure or RuntimeError("the verification pool was closed before this verdict"))
 
-    def _open_zygote(self) -> None:
-        ours, theirs = socket.socketpair()
-        package = __package__ or ""
-        # -P and an explicit path: the modules must be those of this process whatever the directory or the environment.
-        call = f"from {package}._zygote import main; main({theirs.fileno()}, {os.getpid()})"
-        boot = f"import sys; sys.path[:] = {sys.path!r}; {call}"
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", boot],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=_stderr(),
-            stderr=_stderr(),
-            start_new_session=True,
-            env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONHASHSEED": "0"},
-        )
-        theirs.close()
-        self._control = ours
-        self._control_inbox = _wire.Inbox()
+    def _open_parent(self) -> None:
         self._warm = False
-        ours.sendall(_wire.frame(self._setup.message))
-        self._selector.register(ours, selectors.EVENT_READ)
+        self._parent = WarmParent(self._setup.message)
+        self._selector.register(self._parent.sock, selectors.EVENT_READ)
 
-    def _close_zygote(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            self._control.sendall(_wire.frame({"stop": True}))
-            self._control.close()
+    def _close_all(self) -> None:
+        self._parent.end()
         for worker in self._workers.values():
             worker.sock.close()
-        if process := getattr(self, "_process", None):
-            try:
-                process.wait(_GRACE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
     def _staff(self) -> None:
         """Ask for as many workers as are missing."""
         if not self._warm or time.monotonic() < self._fork_after:
             return
         while len(self._workers) < self._setup.workers:
-            ours, theirs = socket.socketpair()
             key, self._next_key = self._next_key, self._next_key + 1
-            socket.send_fds(self._control, [_wire.frame({"fork": key})], [theirs.fileno()])
-            theirs.close()
-            ours.setblocking(False)
-            self._workers[key] = _Worker(ours)
-            self._selector.register(ours, selectors.EVENT_READ, key)
+            worker = self._workers[key] = _Worker(self._parent.fork(key))
+            self._selector.register(worker.sock, selectors.EVENT_READ, key)
 
     def _hand_out(self) -> None:
         for worker in self._workers.values():
@@ -222,25 +192,25 @@ class Supervisor:
 
     def _wait(self) -> None:
         """Sleep until something happens, then listen to the workers first: a verdict that is there counts."""
-        control = False
+        reported = False
         for key, events in self._selector.select(self._timeout()):
             if key.fileobj is self._bell:
                 self._bell.recv(65536)
-            elif key.fileobj is self._control:
-                control = True
+            elif key.fileobj is self._parent.sock:
+                reported = True
             elif key.data in self._workers:
                 if events & selectors.EVENT_WRITE:
                     self._flush(self._workers[key.data])
                 if events & selectors.EVENT_READ:
                     self._hear_worker(self._workers[key.data])
-        if control:
-            self._hear_zygote()
+        if reported:
+            self._hear_parent()
 
     def _timeout(self) -> float | None:
         times = [self._fork_after] if self._fork_after else []
         for worker in self._workers.values():
             if worker.killed is not None:
-                times.append(worker.killed + _GRACE)
+                times.append(worker.killed + GRACE)
             elif worker.item and self._setup.wall is not None:
                 times.append(worker.started + self._setup.wall)
         return max(0.0, min(times) - time.monotonic()) if times else None
@@ -283,30 +253,26 @@ class Supervisor:
         worker.why = worker.why or why
         if worker.killed is None and worker.pid is not None:
             worker.killed = time.monotonic()
-            with contextlib.suppress(OSError):  # the warm parent is dead as well, and its workers with it
-                self._control.sendall(_wire.frame({"kill": worker.pid}))
+            self._parent.kill_worker(worker.pid)
 
     def _watch_clocks(self) -> None:
         now = time.monotonic()
         self._fork_after = self._fork_after if self._fork_after > now else 0.0
         for worker in list(self._workers.values()):
             if worker.killed is not None:
-                if now > worker.killed + _GRACE:
-                    self._process.kill()
+                if now > worker.killed + GRACE:
+                    self._parent.kill()
             elif worker.item and self._setup.wall is not None and now >= worker.started + self._setup.wall:
                 self._hear_worker(worker)
                 if worker.item and worker.killed is None:
                     self._kill(worker, f"took longer than {self._setup.wall:g} s")
 
-    def _hear_zygote(self) -> None:
-        try:
-            data = self._control.recv(1 << 20)
-        except OSError:
-            data = b""
-        if not data:
-            self._zygote_died()
+    def _hear_parent(self) -> None:
+        reports = self._parent.reports()
+        if reports is None:
+            self._parent_died()
             return
-        for message in self._control_inbox.feed(data):
+        for message in reports:
             if "failed" in message:
                 raise InputError(f"the verifier could not be loaded in a worker process: {message['failed']}")
             if "warm" in message:
@@ -352,17 +318,16 @@ class Supervisor:
         detail = f"{why} ({ATTEMPTS} attempts)"
         item.future.set_result(Verdict(reward=None, status="verifier_error", seconds=spent, detail=detail))
 
-    def _zygote_died(self) -> None:
+    def _parent_died(self) -> None:
         """All workers die with the warm parent. Start another, unless it never came up or dies again and again."""
-        self._selector.unregister(self._control)
-        self._control.close()
-        code = self._process.wait()
+        self._selector.unregister(self._parent.sock)
+        code = self._parent.end()
         self._deaths += 1
         if not self._warm or self._deaths > _RESTARTS:
             raise RuntimeError(f"the warm parent of the verifier workers ended with code {code}")
         for key in list(self._workers):
             self._bury(key, "died with its warm parent")
-        self._open_zygote()
+        self._open_parent()
 
 
 def _verdict(message: dict[str, Any]) -> Verdict:
@@ -372,12 +337,3 @@ def _verdict(message: dict[str, Any]) -> Verdict:
         return replace(decode(Verdict, message["verdict"], "verdict"), seconds=message["seconds"])
     except InputError as error:
         return Verdict(reward=None, status="verifier_error", detail=str(error))
-
-
-def _stderr() -> int | Any:
-    """Workers print to standard error, so that the host's standard output stays its own."""
-    try:
-        os.fstat(2)
-    except OSError:
-        return subprocess.DEVNULL
-    return 2

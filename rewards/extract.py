@@ -116,7 +116,7 @@ _PHRASE = re.compile(
     r"(?:(?:is|are|equals|would\s+be|should\s+be|must\s+be)\b\s*(?::|\bthat\b)?|[:=])[\s*]*",
     re.I,
 )
-_SENTENCE_END = re.compile(r"[.。!?](?=\s|\**\s*$|\**\n)|\n\s*\n|\n(?![\s\\&$}])")
+_SENTENCE_END = re.compile(r"(?<!\.)[.。](?!\.)(?=\s|\**\s*$|\**\n)|!(?=\s+[A-Z])|\n\s*\n|\n(?![\s\\&$}])")
 
 
 def _phrase(text: str) -> str | None:
@@ -181,6 +181,7 @@ def _is_followed_by_another(text: str, end: int) -> bool:
 
 
 _TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|textbf|mbox|begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+")
+_CHOICE = re.compile(r"\(?[A-J][).:]\s")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -189,7 +190,7 @@ def _whole(text: str) -> str | None:
     text = text.strip()
     if not text or ("\n" in text and "\\begin" not in text):
         return None
-    return text if _words(text) <= 3 else None
+    return text if _words(text) <= 3 or _CHOICE.match(text) else None
 
 
 def _words(text: str) -> int:

@@ -36,6 +36,12 @@ _EQUATION = re.compile(
     r"inequality|axis of symmetry|as an equation",
     re.I,
 )
+# "(A) 10", "\\textbf{(A)}\\ 10", and at the beginning of a line "A. 10", "A) 10".
+_OPTION = re.compile(
+    r"(?:\\text(?:bf)?\{\s*)?(?:\(([A-J])\)|^(?P<line>[A-J])[.)])\s*\}?[\s~\\]*(.+?)"
+    r"(?=\s*(?:\\q?quad|\n|,?\s*(?:\\text(?:bf)?\{\s*)?\([A-J]\)|$))",
+    re.M,
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ class MathVerifier:
         if found is None:
             return None
         question = self._question(problem)
-        return json.dumps([gold_answer(problem), found, question.percent, question.equation])
+        return json.dumps([gold_answer(problem), found, question.percent, question.equation, question.options])
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Return the verdict; may take seconds, so call it where it can be killed."""
@@ -130,7 +136,9 @@ def _read_question(prompt: tuple[Message, ...], tolerance: float) -> Question:
     asked = " ".join(message.content for message in prompt)
     # A word or two (or nothing) is no question: then only the gold answer says what was asked.
     equation = bool(_EQUATION.search(asked)) if len(asked.split()) > 3 else None
-    return Question(bool(_PERCENT.search(asked)), equation, tolerance)
+    options = tuple((match.group(1) or match.group("line"), match.group(3).strip("$ ")) for match in _OPTION.finditer(asked))
+    in_order = [letter for letter, _ in options] == list("ABCDEFGHIJ"[: len(options)])
+    return Question(bool(_PERCENT.search(asked)), equation, tolerance, options if in_order else ())
 
 
 def _verdict(outcome: cascade.Outcome, gold: str, found: Extraction) -> Verdict:

@@ -43,6 +43,7 @@ def quick(gold: str, answer: str, question: Question) -> Outcome | None:
         return Outcome(False, "empty answer")
     if string_key(mine) == string_key(yours):
         return Outcome(True, "equal as normalised strings")
+    mine = _option(mine, yours, question)
     if _INTEGER.fullmatch(mine) and _INTEGER.fullmatch(yours):
         return Outcome(int(mine) == int(yours), "compared as integers")
     return _words(mine, yours) or _typed(mine, yours, question)
@@ -52,6 +53,13 @@ def forget() -> None:
     """Empty the caches of this process (to measure without them)."""
     for cached in (quick, normalise, parse):
         cached.cache_clear()
+
+
+def _option(gold: str, answer: str, question: Question) -> str:
+    """Where a letter is asked for and no letter given, the value of that option is as good."""
+    letter = gold_choice(gold) if question.options else ""
+    value = dict(question.options).get(letter, "")
+    return normalise(value) if value and not choice(answer, gold) else gold
 
 
 def _words(gold: str, answer: str) -> Outcome | None:
@@ -75,6 +83,7 @@ def _typed(gold: str, answer: str, question: Question) -> Outcome | None:
 def deep(gold: str, answer: str, question: Question) -> Outcome:
     """Decide with mpmath, math-verify and sympy. To be run where it can be killed."""
     mine, yours = normalise(gold), normalise(answer)
+    mine = _option(mine, yours, question)
     trees = read(mine, yours)
     if trees is not None:
         by_value = Comparison(ValueJudge(question.tolerance), question)

@@ -120,6 +120,8 @@ def value(node: Node, point: Point, real: bool = False) -> Any:
         fraction: Fraction = node.value.value
         return mpmath.mpf(fraction.numerator) / fraction.denominator
     if node.kind == "sym":
+        if node.value not in point:
+            raise UndefinedError(f"{node.value} has no value")
         return point[node.value]
     if node.kind == "const":
         return _constant_value(node.value)

@@ -50,7 +50,13 @@ class Expressions(Literals):
             elif self._starts_factor():
                 left = _times(left, self._factor())
             else:
-                return self._with_unit(left)
+                return self._further_units(self._with_unit(left))
+
+    def _further_units(self, node: Node) -> Node:
+        """`5 feet 6 inches` is a sum."""
+        if node.kind != "unit" or self._kind() != "num":
+            return node
+        return Node("add", (node, self._product()))
 
     def _at_to(self) -> bool:
         """`3 to 4` is a ratio."""

@@ -39,9 +39,14 @@ def differently_named(node: Node) -> bool:
     return len({str(name.value).partition("_")[0] for name in named if name.kind == "sym"}) > 1
 
 
-def as_line(node: Node) -> Node:
-    """Read "all real numbers" as the real line."""
-    return Node("sym", value="bbR") if node.kind == "text" and words(str(node.value)) == "all real numbers" else node
+def as_set(node: Node) -> Node:
+    """Read "all real numbers" as the real line, and "no solution" as the empty set."""
+    if node.kind != "text":
+        return node
+    said = words(str(node.value))
+    if said in ("no solution", "empty set"):
+        return Node("group", (), "{}")
+    return Node("sym", value="bbR") if said == "all real numbers" else node
 
 
 def difference(left: Node, right: Node) -> Node:

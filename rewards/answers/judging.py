@@ -11,11 +11,15 @@ Answer = bool | None
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the question says about the form of the answer. `equation` is None when there is no question to read."""
+    """What the question says about the form of the answer. `equation` is None when there is no question to read.
+
+    `options` are the letters and values of a multiple-choice question.
+    """
 
     percent: bool = False
     equation: bool | None = None
     tolerance: float = 0.0
+    options: tuple[tuple[str, str], ...] = ()
 
 
 class Judge(Protocol):

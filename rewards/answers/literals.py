@@ -27,9 +27,11 @@ class Literals(Cursor):
             return self._nested(self._group)
         token = self._tokens[self._at] if self._at < len(self._tokens) else None
         if token and token.kind == "num" and len(token.text) > 1:
+            if "." in token.text:
+                return _unreadable("a digit was expected")
             self._tokens = [*self._tokens]
             self._tokens[self._at] = Token("num", token.text[1:])
-            return num(int(token.text[0])) if token.text[0].isdigit() else _unreadable("a digit was expected")
+            return num(int(token.text[0]))
         return self._nested(self._atom)
 
     def _number(self, token: Token) -> Node:

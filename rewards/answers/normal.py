@@ -16,6 +16,7 @@ _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\mathrm\s*\{\s*([ei])\s*\}", r"\1"),
+        (r"\{\s*\\rm(?![a-zA-Z])\s*([^{}\\]*)\}|\\rm\s*\{([^{}\\]*)\}|\\operatorname\*?\s*\{([a-zA-Z]+)\}", r"\\text{\1\2\3}"),
         (r"\\math(?:open|close|bin|rel|ord|strut)(?![a-zA-Z])(?:\s*\{\s*\})?", " "),
         (r"\\(?:text|mathrm|mbox)\s*\{\s*(\\\$|\\%)\s*\}", r"\1"),
         (r"\\(?:text|mathrm|mbox)\s*\{[\s.,;]*\}", " "),
@@ -55,7 +56,6 @@ _REWRITES = tuple(
         (r"^\s*\\approx(?![a-zA-Z])", ""),
         (r"\\(?:wedge)(?![a-zA-Z])", r"\\land "),
         (r"\\(?:vee)(?![a-zA-Z])", r"\\lor "),
-        (r"\\operatorname\*?\s*\{([a-zA-Z]+)\}", r"\\\1 "),
         (r"\\varphi(?![a-zA-Z])", r"\\phi "),
         (r"\\varepsilon(?![a-zA-Z])", r"\\epsilon "),
         (r"\\(?:boxed|fbox)\s*\{((?:[^{}]|\{[^{}]*\})*)\}", r"\1"),

@@ -7,6 +7,7 @@ the later stages.
 """
 
 import contextlib
+import re
 from functools import lru_cache
 
 from .expressions import RELATIONS, Expressions
@@ -14,6 +15,7 @@ from .tokens import Token, UnreadableError, tokenise
 from .tree import Node
 
 _CLOSING = {"(": ")]", "[": "])", r"\{": (r"\}",), r"\langle": (r"\rangle",)}
+_NAME_SEPARATOR = re.compile(r",\s*(?:and\b)?|\band\b")
 _MATRICES = frozenset(("matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"))
 
 
@@ -112,8 +114,9 @@ class _Parser(Expressions):
     def _text(self, token: Token) -> Node:
         if self.peek() == "_":
             return self._based(token.text)
-        if "," in token.text and not any(character.isdigit() for character in token.text):
-            return Node("list", tuple(Node("text", value=part.strip()) for part in token.text.split(",")), ",")
+        names = [name.strip() for name in _NAME_SEPARATOR.split(token.text)]
+        if len(names) > 1 and all(names) and not any(character.isdigit() for character in token.text):
+            return Node("list", tuple(Node("text", value=name) for name in names), ",")
         if (
             any(character.isdigit() or character == "\\" for character in token.text)
             and "{" not in token.text

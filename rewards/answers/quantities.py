@@ -24,7 +24,9 @@ class Quantity(NamedTuple):
 
 
 def is_quantity(node: Node) -> bool:
-    """Tell whether `node` carries a unit, a percent sign or a degree sign on the outside."""
+    """Tell whether `node` carries a unit, a percent sign or a degree sign on the outside, or is a sum of such."""
+    if node.kind == "add":
+        return all(is_quantity(arg) for arg in node.args)
     return node.kind in ("unit", "percent", "degree") or (node.kind == "neg" and is_quantity(node.args[0]))
 
 
@@ -33,6 +35,8 @@ def quantity(node: Node) -> Quantity:
     if node.kind == "neg":
         inner = quantity(node.args[0])
         return Quantity(Node("neg", (inner.value,)), inner.unit)
+    if node.kind == "add":
+        return _sum(quantity(node.args[0]), quantity(node.args[1]), node)
     if node.kind == "percent":
         return Quantity(node.args[0], _PERCENT)
     if node.kind == "degree":
@@ -41,6 +45,14 @@ def quantity(node: Node) -> Quantity:
         return Quantity(node, _NOTHING)
     inner = quantity(node.args[0])
     return _with_words(inner, str(node.value))
+
+
+def _sum(left: Quantity, right: Quantity, node: Node) -> Quantity:
+    """Add quantities of one dimension, in the unit of the first."""
+    if left.unit is None or right.unit is None or left.unit.dimension != right.unit.dimension:
+        return Quantity(node, None)
+    factor = Number(right.unit.factor / left.unit.factor)
+    return Quantity(Node("add", (left.value, Node("mul", (Node("num", value=factor), right.value)))), left.unit)
 
 
 def _with_words(inner: Quantity, words: str) -> Quantity:

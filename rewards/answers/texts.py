@@ -6,7 +6,7 @@ _WRAPPERS = re.compile(r"\\(?:text|textbf|mathbf|operatorname|mathrm|bm)\s*|[{}$
 _TEXT = re.compile(r"\\(?:text|textbf|mathbf|mathrm)\s*\{([^{}\\]*)\}")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z\s.,'\-()]*(?:\s\d{1,4}[A-Za-z\s.,'\-()]*)?")
 _ARTICLES = re.compile(r"\b(?:the|an?)\s+(?=\w)")
-_CHOICE = re.compile(r"^\s*(?:\\text\{)?\s*(?:option|choice|answer)?\s*\(?\s*([A-Ja-j])\s*\)?\s*[.:]?\s*\}?\s*$")
+_CHOICE = re.compile(r"^\s*(?:\\text\{)?\s*(?i:option|choice|answer)?\s*\(?\s*([A-Ja-j])\s*\)?\s*[.:]?\s*\}?\s*$")
 _GOLD_CHOICE = re.compile(r"^(?:\\text\{\s*\(?([A-J])\)?\s*\}|\(([A-J])\)|\(\\text\{([A-J])\}\)|([A-J]))$")
 _CHOICE_THEN_VALUE = re.compile(r"^(?:\\text\{)?\s*(?:\(([A-J])\)|([A-J])[).:])\s*\}?\s*(\S.*)$")
 _SAME = {
@@ -26,7 +26,7 @@ def words(normal: str) -> str:
     """Return the words of an answer in lower case, without wrappers, articles and punctuation."""
     plain = _WRAPPERS.sub("", normal).replace("~", " ").lower()
     plain = _ARTICLES.sub("", re.sub(r"[.,;:!()\"']+(?=\s|$)|^[(\"']+", " ", plain))
-    plain = " ".join(plain.split())
+    plain = re.sub(r"^(?:on|in|at)\s+(?=\w)", "", " ".join(plain.split()))
     return _SAME.get(plain, plain)
 
 

@@ -72,6 +72,8 @@ def tokenise(normal: str) -> list[Token]:
 
 def _text(content: str, spaced: bool) -> list[Token]:
     content = content.strip()
+    if content in FUNCTIONS and content != "min":
+        return [Token("cmd", f"\\{content}", spaced)]
     return [Token("text", content, spaced)] if content else []
 
 
@@ -79,6 +81,9 @@ def _letters(run: str, spaced: bool, before: list[Token]) -> list[Token]:
     """Letters in a row: a known name, words, or a product of one-letter symbols."""
     if len(run) == 1:
         return [Token("name", run, spaced)]
+    last = before[-1] if before else Token("op", "")
+    if run == "min" and last.kind == "num":
+        return [Token("word", run, spaced)]  # minutes
     if run in FUNCTIONS or run in NAMES:
         return [Token("cmd", f"\\{run}", spaced)]
     if run in _INFINITY:
@@ -88,7 +93,6 @@ def _letters(run: str, spaced: bool, before: list[Token]) -> list[Token]:
         return [Token("cmd", f"\\{head}", spaced), *_letters(rest, False, before)]
     from .units import is_word
 
-    last = before[-1] if before else Token("op", "")
     after_value = last.kind in ("num", "sci", "word") or (spaced and last.text in ("}", ")"))
     if is_word(run, after_value) or (len(run) == 3 and spaced and last.kind in ("num", "word")):
         return [Token("word", run, spaced)]

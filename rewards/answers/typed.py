@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from . import quantities
 from .exact import exact
 from .forms import (
-    as_line,
     as_matrix,
+    as_set,
     as_solutions,
     differently_named,
     digits_and_base,
@@ -42,7 +42,7 @@ class Comparison(Relations):
 
     def equal(self, gold: Node, answer: Node) -> Answer:
         """Compare whole answers."""
-        gold, answer = as_solutions(as_line(gold)), as_solutions(as_line(answer))
+        gold, answer = as_solutions(as_set(gold)), as_solutions(as_set(answer))
         if gold == answer:
             return True
         if gold.kind == "rel" or answer.kind == "rel" or is_region(gold) or is_region(answer):

@@ -86,7 +86,7 @@ def is_word(run: str, after_value: bool) -> bool:
 
 def parse_unit(words: str) -> Unit | None:
     """Read the words behind a number. Returns None when they are no unit and no noun."""
-    words = re.sub(r"[.,;]+$", "", words.strip())
+    words = re.sub(r"[.,;]+$", "", words.strip("() "))
     words = _SPEED.get(words, words)
     if not words or len(words) > 60 or re.search(r"[^a-zA-Z\s/^{}().'\-0-9]", words):
         return None
@@ -113,7 +113,7 @@ def _product(words: str) -> Unit | None:
         elif part in _UNITS:
             exponent = power
             if following.startswith("^"):
-                exponent = int(re.sub(r"[^\d-]", "", following))
+                exponent = int(re.sub(r"[^\d-]", "", following) or 0)
             elif following in ("squared", "cubed"):
                 exponent = _POWERS[following]
             base, factor = _UNITS[part]

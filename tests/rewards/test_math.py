@@ -148,6 +148,23 @@ def test_the_question_decides_whether_percent_or_an_equation_is_asked_for(pool: 
     assert judge(pool, "x=5", "x=5", "What is the equation of the vertical line through (5,0)?").reward == 1.0
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How many are there? (A) 10 (B) 11 (C) 12",
+        "How many are there? $\\textbf{(A)}\\ 10\\qquad\\textbf{(B)}\\ 11\\qquad\\textbf{(C)}\\ 12$",
+        "How many are there?\nA. 10\nB. 11\nC. 12",
+    ],
+)
+def test_the_value_of_the_right_option_answers_a_choice(pool: VerifierPool, question: str) -> None:
+    assert judge(pool, "C", "12", question).reward == 1.0
+    assert judge(pool, "\\text{(C)}", "12.0", question).reward == 1.0
+    assert judge(pool, "C", "11", question).reward == 0.0
+    assert judge(pool, "C", "(C) 12", question).reward == 1.0
+    assert judge(pool, "C", "B", question).reward == 0.0
+    assert judge(pool, "C", "12", "How many are there in the box?").reward == 0.0
+
+
 def test_a_tolerance_applies_to_decimals_only_when_it_is_stated() -> None:
     exact, loose = MathVerifier(), MathVerifier(tolerance=0.01)
     assert exact(problem("3.14"), boxed("3.15")).reward == 0.0

@@ -16,7 +16,7 @@ import pytest
 from unmask.rewards import Completion, InputError, Message, PoolLimits, Problem, Verdict, VerifierPool, load_verifier
 
 OBEY = f"{Path(__file__).parent / 'hostile_verifiers.py'}:obey"
-LIMITS = PoolLimits(wall=1.0, cpu=0.7, memory=150 << 20)
+LIMITS = PoolLimits(wall=2.0, cpu=0.3, memory=150 << 20)
 
 
 def problem(reference: str = "") -> Problem:
@@ -30,7 +30,7 @@ def pool() -> Iterator[VerifierPool]:
 
 
 def judge(pool: VerifierPool, text: str, reference: str = "") -> Verdict:
-    return pool.submit(problem(reference), Completion(text)).result(timeout=30)
+    return pool.submit(problem(reference), Completion(text)).result(timeout=60)
 
 
 def test_a_verdict_comes_back_with_the_seconds_it_took(pool: VerifierPool) -> None:
@@ -47,9 +47,8 @@ def test_a_number_between_zero_and_one_is_partial_and_a_verdict_passes_through(p
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("hang", "longer than 1 s"),
-        ("stubborn", "longer than 1 s"),
-        ("spin", "0.7 s of CPU"),
+        ("hang", "longer than 2 s"),
+        ("stubborn", "longer than 2 s"),
         ("exit 0", "exited with code 0"),
         ("exit 3", "exited with code 3"),
         ("eat", "memory"),
@@ -69,6 +68,13 @@ def test_what_a_verifier_does_to_its_worker_becomes_a_verifier_error_after_two_a
     assert len(attempts) == 2
     assert len(set(attempts)) == 2, "the second attempt needs a fresh worker"
     assert judge(pool, "good").reward == 1.0
+
+
+def test_cpu_time_is_limited_even_inside_c_code_and_the_wall_clock_need_not_run_out() -> None:
+    with VerifierPool(load_verifier(OBEY), workers=1, limits=PoolLimits(wall=120.0, cpu=0.3)) as pool:
+        verdict = judge(pool, "spin")
+    assert (verdict.reward, verdict.status) == (None, "verifier_error")
+    assert "0.3 s of CPU" in verdict.detail
 
 
 @pytest.mark.parametrize("command", ["hang", "spin", "exit 0", "eat"])
@@ -220,9 +226,9 @@ def test_an_error_inside_the_with_block_drops_the_queue_at_once() -> None:
 
 def test_a_killed_warm_parent_is_replaced(pool: VerifierPool) -> None:
     judge(pool, "good")
-    parent = pool._supervisor._process.pid
+    parent = pool._supervisor._parent.pid
     os.kill(parent, signal.SIGKILL)
-    assert eventually(lambda: not alive(parent) or pool._supervisor._process.pid != parent)
+    assert eventually(lambda: not alive(parent) or pool._supervisor._parent.pid != parent)
     assert judge(pool, "good").reward == 1.0
 
 
