@@ -298,6 +298,32 @@ def test_a_script_without_a_main_guard_can_define_its_own_verifier(tmp_path: Pat
     assert out.split("\n")[1] == "[0.25, 0.25, 0.25, 0.25]", err
 
 
+DAEMON = """
+import multiprocessing
+from unmask.rewards import Completion, Problem, VerifierPool
+from unmask.rewards.math import MathVerifier
+
+def child(queue):
+    with VerifierPool(MathVerifier(), workers=1) as pool:
+        queue.put(pool.submit(Problem("p", "t", (), "x^2"), Completion("\\\\boxed{x*x}")).result().reward)
+
+if __name__ == "__main__":
+    queue = multiprocessing.Queue()
+    process = multiprocessing.Process(target=child, args=(queue,), daemon=True)
+    process.start()
+    print(queue.get(timeout=50))
+    process.join()
+"""
+
+
+def test_it_works_inside_a_daemon_process_which_may_have_no_children_of_multiprocessing(tmp_path: Path) -> None:
+    script = tmp_path / "daemon.py"
+    script.write_text(DAEMON)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=env, timeout=60)
+    assert run.stdout.strip() == "1.0", run.stderr
+
+
 SLEEPER = "open(f\"{os.environ['MARK']}/{os.getpid()}.pid\", 'w').close(); import time; time.sleep(1000)"
 
 
