@@ -73,7 +73,7 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
     canary = tmp_path / "canary"
     canary.write_text("secret")
     for folder in (canary, *canary.parents):
-        if folder.owner() == Path.home().owner() and str(folder) != "/":
+        if folder.stat().st_uid == os.getuid() and str(folder) != "/":
             folder.chmod(folder.stat().st_mode | 0o005)  # the sandbox has to stop the attack, not the permissions
     monkeypatch.setenv("UNMASK_SECRET", "secret")
     name = f"unmask-test-{os.getpid()}"
