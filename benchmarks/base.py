@@ -107,7 +107,8 @@ def collect(task: str, placed: Iterable[tuple[str, Problem]]) -> tuple[Problem, 
     problems: dict[str, Problem] = {}
     for where, problem in placed:
         if problem.id in problems:
-            raise InputError(f"{where}: problem id {problem.id!r} occurs twice")
+            place = f"{where}: " if where else f"task {task!r}: "
+            raise InputError(f"{place}problem id {problem.id!r} occurs twice")
         problems[problem.id] = problem
     if not problems:
         raise InputError(f"task {task!r}: the data holds no problems")

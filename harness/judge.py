@@ -15,10 +15,11 @@ from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Problem, Verdict
 from ..rewards.serde import dumps, encode, read_jsonl
 from ..rewards.verifier import Verifier
-from .progress import Counts, PlainProgress
+from .evaluate import completion_of, nothing_generated
+from .progress import ScoreProgress
 from .results import VerifierInfo
 from .statistics import Estimate, estimate
-from .store import Generated, Lock, drop_torn_line, make_folder, write_atomically
+from .store import Generated, Lock, check_no_strangers, drop_torn_line, make_folder, write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +66,41 @@ class ScoreResult:
 
 
 class _Item(NamedTuple):
+    """An input line with what it takes to judge it; `verdict` when there is nothing to judge."""
+
     number: int
-    answer: Answer
+    id: str
     problem: Problem
     completion: Completion
+    verdict: Verdict | None = None
 
 
-def read_answers(source: Path, task: str | None) -> Iterator[Answer]:
+class _Input(NamedTuple):
+    answer: Answer
+    completion: Completion
+    verdict: Verdict | None = None
+
+
+def read_answers(source: Path, task: str | None) -> Iterator[_Input]:
     """Yield the completions of a JSONL file, or those of `task` in a run directory. Raises InputError naming file and line."""
     if source.is_file():
-        yield from read_jsonl(source, Answer)
+        for answer in read_jsonl(source, Answer):
+            yield _Input(answer, Completion(answer.completion))
         return
     parts = sorted((source / "records").glob("part-*.jsonl"))
     if not parts:
         raise InputError(f"{source}: neither a JSONL file of completions nor a run directory with records")
     for part in parts:
         for line in read_jsonl(part, Generated, torn_tail=True):
-            rollout = line.rollout
-            if task is not None and line.task != task:
-                continue
-            yield Answer(line.key, rollout.text, None, rollout.problem_id, rollout.sample)
+            if task is None or line.task == task:
+                yield _recorded(line)
+
+
+def _recorded(line: Generated) -> _Input:
+    """A recorded completion is judged exactly as the run judged it."""
+    rollout = line.rollout
+    answer = Answer(line.key, rollout.text, None, rollout.problem_id, rollout.sample)
+    return _Input(answer, completion_of(rollout), nothing_generated(rollout) if rollout.finish == "error" else None)
 
 
 class Judge:
@@ -124,11 +140,11 @@ class Judge:
         """Take an empty folder, or one of the same scoring."""
         identity = {"source": str(self._source.resolve()), "size": _size(self._source), "task": facts.get("task")}
         identity |= {"verifier": [self._verifier.name, self._verifier.version], "data_revision": facts.get("data_revision")}
-        path = self._out / "scoring.json"
+        path, verdicts = self._out / "scoring.json", self._out / "verdicts.jsonl"
         if not path.exists():
-            strangers = [entry.name for entry in self._out.iterdir() if entry.name != ".lock"]
-            if strangers:
-                raise InputError(f"--out: {self._out} holds {strangers[0]} and is no scoring; choose another folder")
+            check_no_strangers(self._out, "scoring")
+        # Where no verdict was written yet there is nothing to mix up: the source may have been mended since.
+        if not path.exists() or not verdicts.exists() or verdicts.stat().st_size == 0:
             write_atomically(path, json.dumps(identity, indent=1) + "\n")
             return
         theirs = json.loads(path.read_text())
@@ -139,36 +155,54 @@ class Judge:
     def _judge_rest(self, task: str | None) -> None:
         path = self._out / "verdicts.jsonl"
         drop_torn_line(path)
-        answers = enumerate(read_answers(self._source, task))
-        done = self._recount(path, answers) if path.exists() else 0
-        progress = PlainProgress("score", Counts(0, done))
+        inputs = enumerate(read_answers(self._source, task))
+        done = self._recount(path, inputs) if path.exists() else 0
+        progress = ScoreProgress(done)
         with path.open("a", encoding="utf-8") as file, VerifierPool(self._verifier, self._workers) as pool:
             waiting: dict[int, tuple[_Item, Verdict]] = {}
             following = done
-            items = (self._item(number, answer) for number, answer in answers)
-            for item, verdict in pool.map((item, item.problem, item.completion) for item in items):
+            for item, verdict in self._verdicts(pool, inputs):
                 waiting[item.number] = (item, verdict)
                 progress.judged(verdict)
                 while following in waiting:
-                    ready, ready_verdict = waiting.pop(following)
-                    self._write(file, ready, ready_verdict)
+                    self._write(file, *waiting.pop(following))
                     following += 1
+        progress.finish()
         if self._completions == 0:
             raise InputError(f"{self._source}: holds no completions")
 
-    def _recount(self, path: Path, answers: Iterator[tuple[int, Answer]]) -> int:
+    def _verdicts(self, pool: VerifierPool, inputs: Iterator[tuple[int, _Input]]) -> Iterator[tuple[_Item, Verdict]]:
+        """Judge the rest, in completion order."""
+        decided: list[_Item] = []
+
+        def to_judge() -> Iterator[tuple[_Item, Problem, Completion]]:
+            for number, entry in inputs:
+                item = self._item(number, entry)
+                if item.verdict is None:
+                    yield item, item.problem, item.completion
+                else:
+                    decided.append(item)
+
+        for item, verdict in pool.map(to_judge()):
+            yield item, verdict
+            while decided:
+                ready = decided.pop()
+                yield ready, ready.verdict  # type: ignore[misc]
+        yield from ((item, item.verdict) for item in decided)  # type: ignore[misc]
+
+    def _recount(self, path: Path, inputs: Iterator[tuple[int, _Input]]) -> int:
         """Count the verdicts that are there, beside the lines they belong to."""
         done = 0
         for scored in read_jsonl(path, Scored):
-            number, answer = next(answers, (done, None))
-            if answer is None or answer.id != scored.id:
+            number, entry = next(inputs, (done, None))
+            if entry is None or entry.answer.id != scored.id:
                 raise InputError(f"{path}, line {done + 1}: is about {scored.id!r}, the source has another line there")
-            self._count(self._item(number, answer), scored.reward, scored.status)
+            self._count(self._item(number, entry), scored.reward, scored.status)
             done += 1
         return done
 
-    def _item(self, number: int, answer: Answer) -> _Item:
-        return _Item(number, answer, self._problem(answer, number), Completion(answer.completion))
+    def _item(self, number: int, entry: _Input) -> _Item:
+        return _Item(number, entry.answer.id, self._problem(entry.answer, number), entry.completion, entry.verdict)
 
     def _problem(self, answer: Answer, number: int) -> Problem:
         name, place = answer.problem_id or answer.id, f"{self._source}, line {number + 1}"
@@ -183,7 +217,7 @@ class Judge:
 
     def _write(self, file: Any, item: _Item, verdict: Verdict) -> None:
         line = Scored(
-            item.answer.id,
+            item.id,
             verdict.reward,
             verdict.status,
             verdict.extracted,

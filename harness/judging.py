@@ -60,8 +60,10 @@ def print_validation(
     tasks: Sequence[str], limit: int | None, rule: str | None, data: str | None, sets: Sequence[str], workers: int | None
 ) -> int:
     """Check each task against itself and print what was found; returns 0 if all is as it should be, else 1."""
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit is {limit}; it must be at least 1")
     rows, failures = [], []
-    for task in tasks:
+    for task in (task.strip() for task in tasks):
         row, failed = _validate(task, limit, rule, data, sets, workers)
         rows.append(row)
         failures += failed

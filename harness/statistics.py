@@ -3,7 +3,8 @@
 The score is the mean over problems of each problem's mean reward. Its standard error treats clusters as the unit of
 sampling (Miller, arXiv 2411.00640, section 2.2, with the C / (C - 1) correction; for one problem per cluster it is the standard
 deviation of the problem means over the square root of their number). The interval is Wilson's score interval where every
-problem has one 0/1 sample, else Student's t with C - 1 degrees of freedom, cut to the range of possible values.
+problem has one 0/1 sample, and where all samples are 0 or all are 1 (with the clusters as observations: that no spread was seen
+does not mean that there is none); else Student's t with C - 1 degrees of freedom, cut to the range of possible values.
 """
 
 import math
@@ -36,6 +37,7 @@ def estimate(rewards: Mapping[str, Sequence[float]], clusters: Mapping[str, str]
         by_cluster[clusters.get(problem, problem)].append(value - mean)
     count = len(by_cluster)
     single = count == len(means) and all(len(values) == 1 and values[0] in (0.0, 1.0) for values in rewards.values() if values)
+    single = single or set(means.values()) in ({0.0}, {1.0})
     kind: Literal["wilson", "t"] = "wilson" if single else "t"
     if count < 2:
         return Estimate(mean, None, None, None, kind, len(means))

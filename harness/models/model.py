@@ -107,6 +107,9 @@ def load_model(name: str, *, dtype: str = "auto", device: str = "auto", revision
     if dtype not in DTYPES:
         raise InputError(f"--dtype {dtype}: not one of {', '.join(DTYPES)}")
     checkpoint = open_checkpoint(name, revision)
+    family = checkpoint.family
+    if (family.attention, family.alignment, family.shift) != ("block_causal", "absolute", False):
+        raise InputError(f"--model {name}: checkpoints of the family {family.name} cannot be decoded yet")
     device = _device(device)
     chosen = ("float32" if device == "cpu" else _own_dtype(checkpoint)) if dtype == "auto" else dtype
     network = load_network(checkpoint, getattr(torch, chosen), device)

@@ -31,6 +31,26 @@ def pairs(tmp_path: Path) -> Path:
     return write(tmp_path / "pairs.jsonl", PAIRS)
 
 
+def test_a_run_is_judged_again_from_all_that_it_recorded(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "def reward(problem, completion):\n    return float(completion.finish == 'stop' and len(completion.token_ids) > 3)\n"
+    )
+    run = ["eval", "--model", "demo", "--task", "arith", "--limit", "4", "--device", "cpu", "--verifier", f"{file}:reward"]
+    assert main([*run, "--out", str(tmp_path / "run")]) == 0
+    again = ["score", str(tmp_path / "run"), "--task", "arith", "--verifier", f"{file}:reward", "--out", str(tmp_path / "out")]
+    assert main(again) == 0
+    assert [line["reward"] for line in verdicts(tmp_path / "out")] == [1.0] * 4
+
+
+def test_a_line_that_was_mended_can_be_scored_into_the_same_folder(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [{"id": "a", "completion": r"\boxed{7}"}])
+    command = ["score", str(source), "--verifier", "math", "--out", str(tmp_path / "out")]
+    assert main(command) == 2
+    write(source, [{"id": "a", "completion": r"\boxed{7}", "reference": "7"}])
+    assert main(command) == 0
+
+
 def test_pairs_are_judged_in_input_order(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", str(pairs), "--verifier", "math", "--out", str(tmp_path / "out")]) == 0
     found = verdicts(tmp_path / "out")

@@ -67,6 +67,13 @@ def test_a_problem_that_could_not_be_judged_is_left_out_of_the_mean() -> None:
     assert (found.mean, found.n) == (0.5, 2)
 
 
+def test_samples_that_are_all_wrong_do_not_make_a_certain_zero() -> None:
+    found = estimate({str(i): [0.0, 0.0] for i in range(20)}, {})
+    assert found is not None
+    assert (found.mean, found.low, found.interval) == (0.0, 0.0, "wilson")
+    assert found.high == pytest.approx(wilson(0.0, 20)[1])
+
+
 def test_pass_at_k_equals_counting_subsets() -> None:
     outcomes = [True, False, False, True, False, False]
     for k in range(1, 7):
