@@ -18,7 +18,10 @@ BOXED_PROMPT_SOURCE = "SDAR/TraDo zero-shot boxed prompt (Gen-Verse/dLLM-RL @ 10
 
 
 class Benchmark(Protocol):
-    """A task: problems, and how their answers are judged."""
+    """A task: problems, and how their answers are judged.
+
+    It may also have `stop`, strings that end an answer; `groups` or `aggregate` (see `breakdown`); `gold` (see `gold_text`).
+    """
 
     name: str
     """Short name, with the variant if it is not the default one: "gsm8k", "gsm8k@train"."""
