@@ -1,14 +1,16 @@
 """`unmask score`: judges existing completions. No model is loaded and nothing is generated.
 
-Lines are read, judged and written as a stream, in input order, so memory does not grow with the file. Repeating the command
-goes on after the last verdict that was written.
+Lines are read, judged and written as a stream, in input order: at most `AHEAD` of them are in memory, and of each problem the
+sum of its rewards. Repeating the command goes on after the last verdict that was written.
 """
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TextIO
 
 from ..rewards.errors import InputError, nearest
 from ..rewards.pool import VerifierPool
@@ -17,8 +19,12 @@ from ..rewards.serde import dumps, encode, read_jsonl
 from ..rewards.verifier import Verifier
 from .progress import Counts, PlainProgress
 from .results import VerifierInfo
-from .statistics import Estimate, estimate
+from .statistics import Estimate
 from .store import Generated, Lock, drop_torn_line, make_folder, write_atomically
+from .tally import Tally
+
+AHEAD = 1024
+"""Lines that may be read and judged while an earlier one is still being judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +100,7 @@ class Judge:
         self, source: Path, out: Path, verifier: Verifier, problems: Mapping[str, Problem] | None, workers: int | None
     ) -> None:
         self._source, self._out, self._verifier, self._problems, self._workers = source, out, verifier, problems, workers
-        self._rewards: dict[str, list[float]] = {}
-        self._clusters: dict[str, str] = {}
+        self._tally = Tally()
         self._statuses: dict[str, int] = {}
         self._completions = 0
 
@@ -111,8 +116,8 @@ class Judge:
         result = ScoreResult(
             source=str(self._source),
             verifier=VerifierInfo(self._verifier.name, self._verifier.version),
-            score=estimate(self._rewards, self._clusters),
-            problems=len(self._clusters),
+            score=self._tally.estimate(),
+            problems=len(self._tally),
             completions=self._completions,
             statuses=dict(sorted(self._statuses.items(), key=lambda item: -item[1])),
             **facts,
@@ -143,16 +148,14 @@ class Judge:
         done = self._recount(path, answers) if path.exists() else 0
         progress = PlainProgress("score", Counts(0, done))
         with path.open("a", encoding="utf-8") as file, VerifierPool(self._verifier, self._workers) as pool:
-            waiting: dict[int, tuple[_Item, Verdict]] = {}
-            following = done
-            items = (self._item(number, answer) for number, answer in answers)
-            for item, verdict in pool.map((item, item.problem, item.completion) for item in items):
-                waiting[item.number] = (item, verdict)
-                progress.judged(verdict)
-                while following in waiting:
-                    ready, ready_verdict = waiting.pop(following)
-                    self._write(file, ready, ready_verdict)
-                    following += 1
+            waiting: deque[tuple[_Item, Future[Verdict]]] = deque()
+            for number, answer in answers:
+                item = self._item(number, answer)
+                waiting.append((item, pool.submit(item.problem, item.completion)))
+                while waiting and (len(waiting) >= AHEAD or waiting[0][1].done()):
+                    self._write(file, progress, *waiting.popleft())
+            while waiting:
+                self._write(file, progress, *waiting.popleft())
         if self._completions == 0:
             raise InputError(f"{self._source}: holds no completions")
 
@@ -181,7 +184,9 @@ class Judge:
             raise InputError(f"{place}: field 'problem_id': the task has no problem {name!r}{hint}")
         return self._problems[name]
 
-    def _write(self, file: Any, item: _Item, verdict: Verdict) -> None:
+    def _write(self, file: TextIO, progress: PlainProgress, item: _Item, future: Future[Verdict]) -> None:
+        """Write a verdict, after waiting for it if need be."""
+        verdict = future.result()
         line = Scored(
             item.answer.id,
             verdict.reward,
@@ -195,13 +200,12 @@ class Judge:
         file.write(f"{dumps(line)}\n")
         file.flush()
         self._count(item, verdict.reward, verdict.status)
+        progress.judged(verdict)
 
     def _count(self, item: _Item, reward: float | None, status: str) -> None:
         self._completions += 1
         self._statuses[status] = self._statuses.get(status, 0) + 1
-        self._clusters[item.problem.id] = item.problem.cluster
-        if reward is not None:
-            self._rewards.setdefault(item.problem.id, []).append(reward)
+        self._tally.add(item.problem.id, item.problem.cluster, reward)
 
 
 def _size(source: Path) -> int:

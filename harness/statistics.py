@@ -28,18 +28,24 @@ class Estimate:
 def estimate(rewards: Mapping[str, Sequence[float]], clusters: Mapping[str, str]) -> Estimate | None:
     """Estimate the score from the rewards of each problem's samples. Problems without any are left out; None if none is left."""
     means = {problem: math.fsum(values) / len(values) for problem, values in rewards.items() if values}
+    binary = all(len(values) == 1 and values[0] in (0.0, 1.0) for values in rewards.values() if values)
+    return estimate_means(means, clusters, binary=binary)
+
+
+def estimate_means(means: Mapping[str, float], clusters: Mapping[str, str], *, binary: bool) -> Estimate | None:
+    """Estimate the score from each problem's mean reward; `binary` says that each is one 0/1 sample. None without any."""
     if not means:
         return None
     mean = math.fsum(means.values()) / len(means)
-    by_cluster: dict[str, list[float]] = defaultdict(list)
+    by_cluster: dict[str, float] = defaultdict(float)
     for problem, value in means.items():
-        by_cluster[clusters.get(problem, problem)].append(value - mean)
+        by_cluster[clusters.get(problem, problem)] += value - mean
     count = len(by_cluster)
-    single = count == len(means) and all(len(values) == 1 and values[0] in (0.0, 1.0) for values in rewards.values() if values)
+    single = binary and count == len(means)
     kind: Literal["wilson", "t"] = "wilson" if single else "t"
     if count < 2:
         return Estimate(mean, None, None, None, kind, len(means))
-    spread = math.fsum(math.fsum(values) ** 2 for values in by_cluster.values())
+    spread = math.fsum(value**2 for value in by_cluster.values())
     se = math.sqrt(spread * count / (count - 1)) / len(means)
     low, high = wilson(mean, count) if single else _t_interval(mean, se, count - 1, means.values())
     return Estimate(mean, se, low, high, kind, len(means))

@@ -94,7 +94,10 @@ def test_results_in_any_order_are_compared_without_order(shared: Path, monkeypat
     assert "any order" in problem.metadata["note"]
     assert judge(task, problem, gold_text(task, problem), sandboxed).reward == 1.0
     paths = [["hit", "hot", "lot", "log", "cog"], ["hit", "hot", "dot", "dog", "cog"]]
-    answer = "class Solution:\n    def findLadders(self, beginWord, endWord, wordList):\n        return {} if endWord in wordList else []"
+    answer = (
+        "class Solution:\n    def findLadders(self, beginWord, endWord, wordList):\n"
+        "        return {} if endWord in wordList else []"
+    )
     for found, reward in ((paths, 1.0), (paths[::-1], 1.0), (paths[:1], 0.0)):
         assert judge(task, problem, as_answer(answer.format(found)), sandboxed).reward == reward
 
@@ -103,7 +106,7 @@ def test_leetcode_solutions_may_use_sorted_containers(shared: Path, monkeypatch:
     monkeypatch.setenv("UNMASK_DATA", str(shared))
     task = load_benchmark("leetcode")
     problem = next(problem for problem in task.load() if problem.metadata["slug"] == "closest-room")
-    assert "SortedList" in gold_text(task, problem)
+    assert "SortedList" in str(gold_text(task, problem))
     assert judge(task, problem, gold_text(task, problem), sandboxed).reward == 1.0
 
 

@@ -1,12 +1,17 @@
 """`unmask score` and `unmask validate` from the command line."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from unmask.harness import judge
 from unmask.harness.cli import main
+from unmask.harness.statistics import estimate
+from unmask.harness.tally import Tally
 
 
 def write(path: Path, lines: Sequence[Mapping[str, Any]]) -> Path:
@@ -51,6 +56,93 @@ def test_a_scoring_goes_on_after_the_last_verdict(pairs: Path, tmp_path: Path) -
     assert main(["score", str(pairs), "--verifier", "math", "--out", str(out)]) == 0
     assert (out / "verdicts.jsonl").read_text().startswith(first)
     assert [line["status"] for line in verdicts(out)] == ["correct", "wrong", "unparsed", "correct"]
+
+
+SLOW_FIRST = """
+import time
+from unmask.rewards import Verdict
+
+
+class SlowFirst:
+    name, version = "slow_first", "1"
+
+    def quick(self, problem, completion):
+        return Verdict(1.0, "correct") if problem.id != "0" else None
+
+    def __call__(self, problem, completion):
+        time.sleep(1.5)
+        return Verdict(0.0, "wrong")
+"""
+
+
+def test_a_slow_line_does_not_pile_up_those_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow.py").write_text(SLOW_FIRST)
+    lines = [{"id": str(number), "completion": "", "reference": ""} for number in range(5000)]
+    source = write(tmp_path / "many.jsonl", lines)
+    read, written = 0, 0
+    ahead: list[int] = []
+    read_answers, write_one = judge.read_answers, judge.Judge._write
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal read
+        for answer in read_answers(*arguments):
+            read += 1
+            ahead.append(read - written)
+            yield answer
+
+    def noted(self: Any, *arguments: Any) -> None:
+        nonlocal written
+        write_one(self, *arguments)
+        written += 1
+
+    monkeypatch.setattr(judge, "read_answers", counted)
+    monkeypatch.setattr(judge.Judge, "_write", noted)
+    assert main(["score", str(source), "--verifier", f"{tmp_path / 'slow.py'}:SlowFirst", "--out", str(tmp_path / "out")]) == 0
+    assert max(ahead) == judge.AHEAD
+    found = verdicts(tmp_path / "out")
+    assert [line["id"] for line in found] == [line["id"] for line in lines]
+    assert [line["status"] for line in found[:2]] == ["wrong", "correct"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_memory_does_not_grow_with_the_lines() -> None:
+    script = Path(__file__).parents[1] / "perf" / "score.py"
+
+    def peak(lines: int) -> float:
+        command = [sys.executable, str(script), "--lines", str(lines), "--problems", "200", "--length", "8000", "--workers", "1"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return float(done.stdout.rpartition("host process: ")[2].split()[0])
+
+    # 1,500 lines fill every buffer. 4,000 more are 32 MB of text and, kept as records, more than that.
+    assert peak(5500) - peak(1500) < 4
+
+
+def test_sums_per_problem_give_the_estimate_of_all_rewards() -> None:
+    rewards = {"a": [1.0, 0.0, 1.0], "b": [0.5], "c": [], "d": [0.0, 0.0]}
+    clusters = {"a": "x", "b": "x", "d": "y"}
+    tally = Tally()
+    for problem, values in rewards.items():
+        tally.add(problem, clusters.get(problem, problem), None)
+        for value in values:
+            tally.add(problem, clusters.get(problem, problem), value)
+    assert tally.estimate() == estimate(rewards, clusters)
+    assert len(tally) == 4
+
+
+def test_sums_of_single_right_or_wrong_answers_have_wilsons_interval() -> None:
+    tally = Tally()
+    for number in range(10):
+        tally.add(str(number), str(number), float(number < 7))
+    found = tally.estimate()
+    assert found == estimate({str(n): [float(n < 7)] for n in range(10)}, {})
+    assert found is not None
+    assert found.interval == "wilson"
+    tally.add("0", "0", 1.0)
+    again = tally.estimate()
+    assert again is not None
+    assert again.interval == "t"
+    assert Tally().estimate() is None
 
 
 def test_a_task_gives_the_references_and_samples_group_by_problem(tmp_path: Path) -> None:
