@@ -37,6 +37,7 @@ class LmEvalTask:
     stop: tuple[str, ...]
     max_new_tokens: int
     metric: str
+    metrics: tuple[str, ...]
     notes: tuple[str, ...]
     size: int | None = None
     samples: int = 1
@@ -91,6 +92,7 @@ def lm_eval_task(
         stop=stop,
         max_new_tokens=max_new_tokens or int(settings.get("max_gen_toks", 256)),
         metric=chosen,
+        metrics=tuple(_names(task, [metric for metric in task.aggregation() if _is_mean(task, metric)])),
         notes=_notes(task),
     )
 
@@ -191,18 +193,22 @@ def _listed(value: Any) -> list[str]:
 
 def _choose_metric(spec: str, task: Any, wanted: str | None) -> str:
     """Return "metric,filter": the one asked for, else the first that a single answer has and that is better when higher."""
-    filters = [ensemble.name for ensemble in task._filters]
     usable = [metric for metric in task.aggregation() if _is_mean(task, metric) and task.higher_is_better().get(metric, True)]
-    known = [f"{metric},{name}" for metric in usable for name in filters]
+    known = _names(task, usable)
     if not known:
         names = ", ".join(task.aggregation())
         raise InputError(f"task {spec!r} has no metric that scores a single answer, the higher the better (it has {names})")
     if wanted is None:
         return known[0]
-    full = wanted if "," in wanted else f"{wanted},{filters[0]}"
+    full = wanted if "," in wanted else f"{wanted},{task._filters[0].name}"
     if full not in known:
         raise InputError(f"task {spec!r}: no metric {wanted!r}{nearest(full, known)}; known: {', '.join(known)}")
     return full
+
+
+def _names(task: Any, metrics: Sequence[str]) -> list[str]:
+    """Return lm-eval's names of metrics: each after each of the task's filters."""
+    return [f"{metric},{ensemble.name}" for metric in metrics for ensemble in task._filters]
 
 
 def _is_mean(task: Any, metric: str) -> bool:

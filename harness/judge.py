@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TextIO
 
+from ..benchmarks.base import Benchmark
 from ..rewards.errors import InputError, nearest
 from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Problem, Verdict
@@ -21,7 +22,7 @@ from .progress import Counts, PlainProgress
 from .results import VerifierInfo
 from .statistics import Estimate
 from .store import Generated, Lock, drop_torn_line, make_folder, write_atomically
-from .tally import Tally
+from .tally import TaskTally
 
 AHEAD = 1024
 """Lines that may be read and judged while an earlier one is still being judged."""
@@ -66,6 +67,8 @@ class ScoreResult:
     problems: int
     completions: int
     statuses: dict[str, int]
+    breakdown: dict[str, float]
+    metrics: dict[str, float]
     data_revision: str = ""
     notes: tuple[str, ...] = ()
 
@@ -97,10 +100,16 @@ class Judge:
     """Scores the completions of `source` into the folder `out`. Problems come from a task, or from the lines themselves."""
 
     def __init__(
-        self, source: Path, out: Path, verifier: Verifier, problems: Mapping[str, Problem] | None, workers: int | None
+        self,
+        source: Path,
+        out: Path,
+        verifier: Verifier,
+        problems: Mapping[str, Problem] | None,
+        workers: int | None,
+        benchmark: Benchmark | None = None,
     ) -> None:
         self._source, self._out, self._verifier, self._problems, self._workers = source, out, verifier, problems, workers
-        self._tally = Tally()
+        self._tally = TaskTally(benchmark, (problems or {}).values())
         self._statuses: dict[str, int] = {}
         self._completions = 0
 
@@ -116,10 +125,12 @@ class Judge:
         result = ScoreResult(
             source=str(self._source),
             verifier=VerifierInfo(self._verifier.name, self._verifier.version),
-            score=self._tally.estimate(),
+            score=self._tally.score(),
             problems=len(self._tally),
             completions=self._completions,
             statuses=dict(sorted(self._statuses.items(), key=lambda item: -item[1])),
+            breakdown=self._tally.breakdown(),
+            metrics=self._tally.metrics(),
             **facts,
         )
         write_atomically(self._out / "results.json", json.dumps(encode(result), indent=1, ensure_ascii=False) + "\n")
@@ -166,7 +177,7 @@ class Judge:
             number, answer = next(answers, (done, None))
             if answer is None or answer.id != scored.id:
                 raise InputError(f"{path}, line {done + 1}: is about {scored.id!r}, the source has another line there")
-            self._count(self._item(number, answer), scored.reward, scored.status)
+            self._count(self._item(number, answer), scored)
             done += 1
         return done
 
@@ -199,13 +210,13 @@ class Judge:
         )
         file.write(f"{dumps(line)}\n")
         file.flush()
-        self._count(item, verdict.reward, verdict.status)
+        self._count(item, verdict)
         progress.judged(verdict)
 
-    def _count(self, item: _Item, reward: float | None, status: str) -> None:
+    def _count(self, item: _Item, found: Verdict | Scored) -> None:
         self._completions += 1
-        self._statuses[status] = self._statuses.get(status, 0) + 1
-        self._tally.add(item.problem.id, item.problem.cluster, reward)
+        self._statuses[found.status] = self._statuses.get(found.status, 0) + 1
+        self._tally.add(item.problem.id, item.problem.cluster, found.reward, found.parts)
 
 
 def _size(source: Path) -> int:

@@ -51,6 +51,35 @@ def estimate_means(means: Mapping[str, float], clusters: Mapping[str, str], *, b
     return Estimate(mean, se, low, high, kind, len(means))
 
 
+def estimate_parts(
+    means: Mapping[str, float], clusters: Mapping[str, str], parts: Mapping[str, tuple[str, float]]
+) -> Estimate | None:
+    """Estimate a total that weights problems unequally: `parts` has each problem's part and its share in the total.
+
+    Parts are fixed strata: the standard error adds up what the clusters of each part differ from their part's mean. It is None
+    where a part has one cluster only. The interval is Student's t with as many degrees of freedom as clusters less parts.
+    """
+    if not means:
+        return None
+    total = math.fsum(parts[problem][1] * value for problem, value in means.items())
+    by_part: dict[str, list[str]] = defaultdict(list)
+    for problem in means:
+        by_part[parts[problem][0]].append(problem)
+    spread, freedom = 0.0, 0
+    for problems in by_part.values():
+        centre = math.fsum(means[problem] for problem in problems) / len(problems)
+        by_cluster: dict[str, float] = defaultdict(float)
+        for problem in problems:
+            by_cluster[clusters.get(problem, problem)] += parts[problem][1] * (means[problem] - centre)
+        count = len(by_cluster)
+        if count < 2:
+            return Estimate(total, None, None, None, "t", len(means))
+        spread += math.fsum(value**2 for value in by_cluster.values()) * count / (count - 1)
+        freedom += count - 1
+    se = math.sqrt(spread)
+    return Estimate(total, se, *_t_interval(total, se, freedom, means.values()), "t", len(means))
+
+
 def wilson(share: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
     """Wilson's score interval for a share of n independent 0/1 observations (Wilson, 1927)."""
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)

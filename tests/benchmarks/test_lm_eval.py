@@ -172,6 +172,8 @@ def test_eval_runs_a_task_on_our_engine(tmp_path: Path) -> None:
     (result,) = json.loads((out / "results.json").read_text())["tasks"]
     assert result["task"] == "lm_eval:unmask_sums"
     assert result["metric"] == "exact_match,strict-match"
+    assert set(result["metrics"]) == {"exact_match,strict-match", "exact_match,flexible-extract"}
+    assert "exact_match,flexible-extract" in done.stdout
     assert result["decode"]["stop"] == ["Question:", "</s>"]
     assert result["decode"]["max_new_tokens"] == 48
     assert result["data_revision"].startswith("sha256:")

@@ -161,6 +161,50 @@ def test_a_task_gives_the_references_and_samples_group_by_problem(tmp_path: Path
     assert result["score"]["mean"] == pytest.approx(0.75)
 
 
+WEIGHTED = """
+from unmask import Benchmark, Problem
+from unmask.rewards import Message, Verdict
+
+
+class Length:
+    name, version = "length", "1"
+
+    def __call__(self, problem, completion):
+        right = completion.text == problem.reference
+        return Verdict(float(right), "correct" if right else "wrong", parts={"length": len(completion.text), "seen": 1.0})
+
+
+class Weighted(Benchmark):
+    name, verifier, description = "weighted", Length(), "two parts of unequal size"
+    groups, metrics = ("kind",), ("length",)
+
+    def load(self):
+        ask = (Message("user", "?"),)
+        kinds = {"a": "one", "b": "two", "c": "two", "d": "two"}
+        return [Problem(name, "weighted", ask, name, {"kind": kind}) for name, kind in kinds.items()]
+
+    def weights(self, problems):
+        kinds = [problem.metadata["kind"] for problem in problems]
+        share = 1 / len(set(kinds))
+        return {problem.id: (kind, share / kinds.count(kind)) for problem, kind in zip(problems, kinds)}
+"""
+
+
+def test_the_score_is_the_benchmarks_official_total(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text(WEIGHTED)
+    answers = {"a": "a", "b": "b", "c": "wrong", "d": "no"}
+    source = write(tmp_path / "answers.jsonl", [{"id": name, "completion": text} for name, text in answers.items()])
+    for _ in range(2):  # the second time from the verdicts that are there
+        assert main(["score", str(source), "--task", f"{tmp_path / 'mine.py'}:Weighted", "--out", str(tmp_path / "out")]) == 0
+        result = json.loads((tmp_path / "out" / "results.json").read_text())
+        assert result["score"]["mean"] == pytest.approx((1 + 1 / 3) / 2)
+        assert result["breakdown"] == {"kind/one": 1.0, "kind/two": pytest.approx(1 / 3)}
+        assert result["metrics"] == {"length": 9 / 4}
+        shown = capsys.readouterr().out
+        assert "66.7" in shown
+        assert "kind/two" in shown
+
+
 def test_a_run_directory_is_judged_again(tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
     assert main(["eval", "--model", "demo", "--task", "arith", "--limit", "4", "--device", "cpu", "--out", str(run)]) == 0
