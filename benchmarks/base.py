@@ -18,7 +18,12 @@ BOXED_PROMPT_SOURCE = "SDAR/TraDo zero-shot boxed prompt (Gen-Verse/dLLM-RL @ 10
 
 
 class Benchmark(Protocol):
-    """A task: problems, and how their answers are judged."""
+    """A task: problems, and how their answers are judged.
+
+    It may also have `stop` (strings that end an answer), `gold` (see `gold_text`), `groups` or `aggregate` (see `breakdown`),
+    `metrics` (parts of its verdicts that are reported as scores of their own), and `weights(problems) -> {id: (part, weight)}`
+    when its official score is not the mean over problems.
+    """
 
     name: str
     """Short name, with the variant if it is not the default one: "gsm8k", "gsm8k@train"."""

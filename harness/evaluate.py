@@ -158,9 +158,10 @@ class _Run:
     def _summary(self, plan: TaskPlan, todo: list[Job]) -> TaskResult:
         return summarise(
             (sample for _, _, sample in self._samples(plan, todo)),
+            plan.benchmark,
+            plan.problems,
             task=plan.name,
             metric=getattr(plan.benchmark, "metric", "mean"),
-            problems=len(plan.problems),
             samples=plan.samples,
             tokens_per_second=self._tokens_per_second(plan),
             data_revision=getattr(plan.benchmark, "revision", ""),

@@ -1,15 +1,18 @@
 """`unmask score`: judges existing completions. No model is loaded and nothing is generated.
 
-Lines are read, judged and written as a stream, in input order, so memory does not grow with the file. Repeating the command
-goes on after the last verdict that was written.
+Lines are read, judged and written as a stream, in input order: at most `AHEAD` of them are in memory, and of each problem the
+sum of its rewards. Repeating the command goes on after the last verdict that was written.
 """
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TextIO
 
+from ..benchmarks.base import Benchmark
 from ..rewards.errors import InputError, nearest
 from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Problem, Verdict
@@ -18,8 +21,12 @@ from ..rewards.verifier import Verifier
 from .evaluate import completion_of, nothing_generated
 from .progress import ScoreProgress
 from .results import VerifierInfo
-from .statistics import Estimate, estimate
+from .statistics import Estimate
 from .store import Generated, Lock, check_no_strangers, drop_torn_line, make_folder, write_atomically
+from .tally import TaskTally
+
+AHEAD = 1024
+"""Lines that may be read and judged while an earlier one is still being judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +68,23 @@ class ScoreResult:
     problems: int
     completions: int
     statuses: dict[str, int]
+    breakdown: dict[str, float]
+    metrics: dict[str, float]
     data_revision: str = ""
     notes: tuple[str, ...] = ()
 
 
-class _Item(NamedTuple):
-    """An input line with what it takes to judge it; `verdict` when there is nothing to judge."""
-
-    number: int
-    id: str
-    problem: Problem
-    completion: Completion
-    verdict: Verdict | None = None
-
-
 class _Input(NamedTuple):
+    """A completion to judge; `verdict` when there is nothing to judge."""
+
     answer: Answer
     completion: Completion
     verdict: Verdict | None = None
+
+
+class _Item(NamedTuple):
+    id: str
+    problem: Problem
 
 
 def read_answers(source: Path, task: str | None) -> Iterator[_Input]:
@@ -107,11 +113,16 @@ class Judge:
     """Scores the completions of `source` into the folder `out`. Problems come from a task, or from the lines themselves."""
 
     def __init__(
-        self, source: Path, out: Path, verifier: Verifier, problems: Mapping[str, Problem] | None, workers: int | None
+        self,
+        source: Path,
+        out: Path,
+        verifier: Verifier,
+        problems: Mapping[str, Problem] | None,
+        workers: int | None,
+        benchmark: Benchmark | None = None,
     ) -> None:
         self._source, self._out, self._verifier, self._problems, self._workers = source, out, verifier, problems, workers
-        self._rewards: dict[str, list[float]] = {}
-        self._clusters: dict[str, str] = {}
+        self._tally = TaskTally(benchmark, (problems or {}).values())
         self._statuses: dict[str, int] = {}
         self._completions = 0
 
@@ -127,10 +138,12 @@ class Judge:
         result = ScoreResult(
             source=str(self._source),
             verifier=VerifierInfo(self._verifier.name, self._verifier.version),
-            score=estimate(self._rewards, self._clusters),
-            problems=len(self._clusters),
+            score=self._tally.score(),
+            problems=len(self._tally),
             completions=self._completions,
             statuses=dict(sorted(self._statuses.items(), key=lambda item: -item[1])),
+            breakdown=self._tally.breakdown(),
+            metrics=self._tally.metrics(),
             **facts,
         )
         write_atomically(self._out / "results.json", json.dumps(encode(result), indent=1, ensure_ascii=False) + "\n")
@@ -159,36 +172,17 @@ class Judge:
         done = self._recount(path, inputs) if path.exists() else 0
         progress = ScoreProgress(done)
         with path.open("a", encoding="utf-8") as file, VerifierPool(self._verifier, self._workers) as pool:
-            waiting: dict[int, tuple[_Item, Verdict]] = {}
-            following = done
-            for item, verdict in self._verdicts(pool, inputs):
-                waiting[item.number] = (item, verdict)
-                progress.judged(verdict)
-                while following in waiting:
-                    self._write(file, *waiting.pop(following))
-                    following += 1
+            waiting: deque[tuple[_Item, Future[Verdict]]] = deque()
+            for number, entry in inputs:
+                item = self._item(number, entry)
+                waiting.append((item, _judged(pool, item.problem, entry)))
+                while waiting and (len(waiting) >= AHEAD or waiting[0][1].done()):
+                    self._write(file, progress, *waiting.popleft())
+            while waiting:
+                self._write(file, progress, *waiting.popleft())
         progress.finish()
         if self._completions == 0:
             raise InputError(f"{self._source}: holds no completions")
-
-    def _verdicts(self, pool: VerifierPool, inputs: Iterator[tuple[int, _Input]]) -> Iterator[tuple[_Item, Verdict]]:
-        """Judge the rest, in completion order."""
-        decided: list[_Item] = []
-
-        def to_judge() -> Iterator[tuple[_Item, Problem, Completion]]:
-            for number, entry in inputs:
-                item = self._item(number, entry)
-                if item.verdict is None:
-                    yield item, item.problem, item.completion
-                else:
-                    decided.append(item)
-
-        for item, verdict in pool.map(to_judge()):
-            yield item, verdict
-            while decided:
-                ready = decided.pop()
-                yield ready, ready.verdict  # type: ignore[misc]
-        yield from ((item, item.verdict) for item in decided)  # type: ignore[misc]
 
     def _recount(self, path: Path, inputs: Iterator[tuple[int, _Input]]) -> int:
         """Count the verdicts that are there, beside the lines they belong to."""
@@ -197,12 +191,12 @@ class Judge:
             number, entry = next(inputs, (done, None))
             if entry is None or entry.answer.id != scored.id:
                 raise InputError(f"{path}, line {done + 1}: is about {scored.id!r}, the source has another line there")
-            self._count(self._item(number, entry), scored.reward, scored.status)
+            self._count(self._item(number, entry), scored)
             done += 1
         return done
 
     def _item(self, number: int, entry: _Input) -> _Item:
-        return _Item(number, entry.answer.id, self._problem(entry.answer, number), entry.completion, entry.verdict)
+        return _Item(entry.answer.id, self._problem(entry.answer, number))
 
     def _problem(self, answer: Answer, number: int) -> Problem:
         name, place = answer.problem_id or answer.id, f"{self._source}, line {number + 1}"
@@ -215,7 +209,9 @@ class Judge:
             raise InputError(f"{place}: field 'problem_id': the task has no problem {name!r}{hint}")
         return self._problems[name]
 
-    def _write(self, file: Any, item: _Item, verdict: Verdict) -> None:
+    def _write(self, file: TextIO, progress: ScoreProgress, item: _Item, future: Future[Verdict]) -> None:
+        """Write a verdict, after waiting for it if need be."""
+        verdict = future.result()
         line = Scored(
             item.id,
             verdict.reward,
@@ -228,14 +224,21 @@ class Judge:
         )
         file.write(f"{dumps(line)}\n")
         file.flush()
-        self._count(item, verdict.reward, verdict.status)
+        self._count(item, verdict)
+        progress.judged(verdict)
 
-    def _count(self, item: _Item, reward: float | None, status: str) -> None:
+    def _count(self, item: _Item, found: Verdict | Scored) -> None:
         self._completions += 1
-        self._statuses[status] = self._statuses.get(status, 0) + 1
-        self._clusters[item.problem.id] = item.problem.cluster
-        if reward is not None:
-            self._rewards.setdefault(item.problem.id, []).append(reward)
+        self._statuses[found.status] = self._statuses.get(found.status, 0) + 1
+        self._tally.add(item.problem.id, item.problem.cluster, found.reward, found.parts)
+
+
+def _judged(pool: VerifierPool, problem: Problem, entry: _Input) -> "Future[Verdict]":
+    if entry.verdict is None:
+        return pool.submit(problem, entry.completion)
+    decided: Future[Verdict] = Future()
+    decided.set_result(entry.verdict)
+    return decided
 
 
 def _size(source: Path) -> int:

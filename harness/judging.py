@@ -35,7 +35,8 @@ def score(
         benchmark, judge = load_task(task, data, task_options, rule, verifier, verifier_options)
         problems = {problem.id: problem for problem in benchmark.load()}
         facts = {"task": benchmark.name, "data_revision": getattr(benchmark, "revision", "")}
-        return Judge(source, out, judge, problems, workers).run(**facts, notes=tuple(getattr(benchmark, "notes", ())))
+        notes = tuple(getattr(benchmark, "notes", ()))
+        return Judge(source, out, judge, problems, workers, benchmark).run(**facts, notes=notes)
     if verifier is None:
         raise InputError("--task or --verifier missing: one of them has to say how completions are judged")
     if data is not None or task_options:

@@ -61,6 +61,8 @@ def _plan(name: str, config: RunConfig, checkpoint: Checkpoint) -> TaskPlan:
     decode = config.decode
     if decode.max_new_tokens is None:
         decode = replace(decode, max_new_tokens=_suggested(benchmark, "max_new_tokens"))
+    if not decode.stop:
+        decode = replace(decode, stop=tuple(_suggested(benchmark, "stop") or ()))
     samples = config.samples or _suggested(benchmark, "samples") or 1
     return TaskPlan(benchmark, problems, samples, verifier, resolve(decode, checkpoint))
 

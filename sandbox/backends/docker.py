@@ -30,7 +30,8 @@ from .scratch import Directory
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-DEFAULT_IMAGE = f"unmask-sandbox:py{sys.version_info.major}.{sys.version_info.minor}"
+# The packages are in the name: an image made when there were fewer would turn right programs into crashes.
+DEFAULT_IMAGE = f"unmask-sandbox:py{sys.version_info.major}.{sys.version_info.minor}-{'-'.join(runtime.PACKAGES)}"
 LABEL = "unmask.sandbox.owner"
 _SOCKET_DIRECTORY = "/run/unmask"
 _ROOM = 192 * MiB  # the zygote, memory files and temporary files of a guest, on top of the guest's own memory

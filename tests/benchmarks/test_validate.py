@@ -61,3 +61,14 @@ def test_every_shipped_task_is_green(name: str, shared: Path, monkeypatch: pytes
     options: dict[str, Any] = {"only": LIVEBENCH} if name == "livebench" else {}
     failed = [(check.problem.id, check.kind) for check in validate(load_benchmark(name, **options)) if not check.passed]
     assert failed == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["leetcode", "leetcode@test", "leetcode_contest"])
+def test_the_leetcode_sets_are_green(name: str, shared: Path, monkeypatch: pytest.MonkeyPatch, sandboxed: None) -> None:
+    monkeypatch.setenv("UNMASK_DATA", str(shared))
+    checks = list(validate(load_benchmark(name)))
+    assert [(check.problem.id, check.kind, check.verdict.detail) for check in checks if not check.passed] == []
+    assert {check.problem.metadata["slug"] for check in checks if check.note} == (
+        {"word-ladder-ii"} if name == "leetcode" else set()
+    )

@@ -62,6 +62,17 @@ def test_the_result_carries_what_makes_it_repeatable(finished: Path) -> None:
     assert score["mean"] == pytest.approx(sum(rewards) / len(rewards))
 
 
+def test_the_result_has_the_scores_of_parts(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (task,) = json.loads((finished / "results.json").read_text())["tasks"]
+    assert set(task["breakdown"]) <= {f"level/{level}" for level in range(1, 5)}
+    assert len(task["breakdown"]) > 1
+    assert all(0 <= value <= 1 for value in task["breakdown"].values())
+    assert task["metrics"] == {}
+    run(finished)
+    shown = capsys.readouterr().out
+    assert all(part in shown for part in task["breakdown"])
+
+
 def test_the_samples_load_with_datasets(finished: Path, tmp_path: Path) -> None:
     from datasets import load_dataset
 
