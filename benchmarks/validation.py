@@ -1,6 +1,7 @@
 """Checking a benchmark against itself: its gold answers pass its own verifier, an empty answer and a wrong one fail.
 
-Wrong answers are the near misses that the verifier names (`wrong_completions`), else the gold answer to another problem.
+Wrong answers are the near misses that the verifier names (`wrong_completions`), else the boxed answer plus one, else the gold answer
+to another problem.
 Problems whose gold answer is not in the data (instruction following, most programs) are checked with the empty answer only.
 Known label errors are reported as notes, not as failures.
 """
@@ -12,7 +13,7 @@ from typing import Literal, NamedTuple
 from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Problem, Verdict
 from ..rewards.verifier import Verifier
-from .base import Benchmark, gold_text, verifier_of
+from .base import Benchmark, boxed, gold_text, verifier_of
 
 Kind = Literal["gold", "empty", "perturbed"]
 
@@ -65,6 +66,9 @@ def _answers(benchmark: Benchmark, problems: Sequence[Problem], verifier: Verifi
         yield problem, "gold", gold
         if near_misses is not None:
             yield from ((problem, "perturbed", wrong.text) for wrong in near_misses(problem))
+            continue
+        if isinstance(problem.reference, str) and gold == boxed(problem.reference):
+            yield problem, "perturbed", boxed(f"{problem.reference} + 1")
             continue
         wrong = next((other for other in _others(problems, golds, index) if _differs(gold, other)), None)
         if wrong is not None:

@@ -15,7 +15,9 @@ LIVEBENCH = ["math", "reasoning", "data_analysis", "instruction_following"]
 def test_math_answers_are_checked_three_ways() -> None:
     task = load_benchmark("math500")
     checks = list(validate(task, task.load()[:25], workers=1))
-    assert Counter(check.kind for check in checks) == {"gold": 25, "empty": 25, "perturbed": 25}
+    asked = Counter(check.kind for check in checks)
+    assert (asked["gold"], asked["empty"]) == (25, 25)
+    assert asked["perturbed"] > 25  # several near misses for some of them
     assert [check for check in checks if not check.passed] == []
 
 
