@@ -1,9 +1,8 @@
 """Checking a benchmark against itself: its gold answers pass its own verifier, an empty answer and a wrong one fail.
 
-Wrong answers are the near misses that the verifier names (`wrong_completions`), else the boxed answer plus one, else the gold answer
-to another problem.
-Problems whose gold answer is not in the data (instruction following, most programs) are checked with the empty answer only.
-Known label errors are reported as notes, not as failures.
+Wrong answers are the near misses that the verifier names (`wrong_completions`), else the boxed answer plus one, else the gold
+answer to another problem. Problems whose gold answer is not in the data (instruction following, most programs) are checked with
+the empty answer only. Known label errors are reported as notes, not as failures.
 """
 
 import re
