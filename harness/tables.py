@@ -45,7 +45,8 @@ def describe(result: TaskResult) -> str:
     decode = result.decode
     rule = f"{decode.remasking} {decode.threshold}" if decode.remasking == "dynamic" else decode.remasking
     return (
-        f"decode {rule}, block {decode.block_size}, {decode.steps_per_block} steps, temperature {decode.temperature:g}, "
+        f"metric {result.metric}; decode {rule}, block {decode.block_size}, {decode.steps_per_block} steps, "
+        f"temperature {decode.temperature:g}, "
         f"at most {decode.max_new_tokens} tokens; data {result.data_revision[:40] or 'unversioned'}; "
         f"verifier {result.verifier.name} {result.verifier.version[:60]}"
     )

@@ -148,6 +148,19 @@ def test_data_that_does_not_load_is_an_input_error(tmp_path: Path) -> None:
         load_benchmark("lm_eval:lost", include_path=str(tmp_path))
 
 
+def test_a_task_whose_own_code_fails_is_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("assert False, 'needs another antlr'\n")
+    (tmp_path / "helped.yaml").write_text(f"task: helped\ninclude: {TASKS / 'sums.yaml'}\ndoc_to_text: !function helper.ask\n")
+    with pytest.raises(InputError, match=r"'helped' does not load.*needs another antlr"):
+        load_benchmark("lm_eval:helped", include_path=str(tmp_path))
+
+
+def test_targets_in_another_form_than_answers_are_not_taken_for_answers() -> None:
+    phrased = task("phrased")
+    assert {check.kind for check in validate(phrased, workers=1)} == {"empty"}
+    assert verifier_of(phrased)(phrased.load()[0], Completion("The answer is 5.")).reward == 1.0
+
+
 def test_a_missing_lm_eval_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lm_eval.tasks", None)
     with pytest.raises(InputError, match=r"pip install 'unmask\[lm-eval\]'"):
