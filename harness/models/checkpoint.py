@@ -40,8 +40,8 @@ def open_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
     path, resolved = _locate(name, revision)
     config = _read_json(path / "config.json", f"{name}: no config.json in {path}; give the directory of a checkpoint")
     family = recognise(config, str(path / "config.json"))
-    for name, needed in (("vocab_size", True), ("block_size", False), ("max_position_embeddings", False)):
-        _check_whole(config, name, path, needed=needed)
+    for field, needed in (("vocab_size", True), ("block_size", False), ("max_position_embeddings", False)):
+        _check_whole(config, field, path, needed=needed)
     tokenizer = _load_tokenizer(path)
     mask_id = _mask_id(config, tokenizer, family, path)
     generation = path / "generation_config.json"

@@ -36,7 +36,7 @@ def refused(folder: Path | str) -> str:
 
 
 def test_the_embedded_model_is_recognised_and_whole(demo: Model) -> None:
-    assert demo.info.family == "sdar"
+    assert (demo.info.id, demo.info.revision, demo.info.family) == ("demo", "embedded", "sdar")
     assert demo.checkpoint.block_size == 4
     assert len(demo.checkpoint.stop_ids) == 2
     assert demo.tokenizer.convert_ids_to_tokens(demo.checkpoint.mask_id) == "<|MASK|>"
