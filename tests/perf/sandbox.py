@@ -1,8 +1,10 @@
 """Measures the sandbox against its targets, beside a bare interpreter and a runner that spawns one per test, in one run.
 
-    python tests/perf/sandbox.py [--backends docker,namespace] [--seconds 5] [--large-share] [--json FILE]
+    python -P tests/perf/sandbox.py [--backends docker,namespace] [--seconds 5] [--large-share] [--json FILE]
 
-`docker-stream` is the docker backend as it works where no socket can be shared with the engine.
+-P, since a file of this folder has the name of a module of Python. `docker-stream` is the docker backend as it works where no
+socket can be shared with the engine.
+
 Everything goes through the public API. CPU time is that of all processes: from the cpuacct control group where there is one,
 else of this process and its children, as each row says. Not a test: prints figures and whether they reach the target.
 """

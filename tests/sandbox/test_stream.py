@@ -218,6 +218,23 @@ def test_a_worker_that_says_nothing_or_goes_on_talking_is_given_up_in_time() -> 
         assert time.monotonic() - began < 2
 
 
+class Ssh:
+    """What an SSH connection offers of a socket."""
+
+    def __init__(self, inner: socket.socket) -> None:
+        self.recv, self.sendall, self.settimeout = inner.recv, inner.sendall, inner.settimeout
+        self.shutdown, self.close = inner.shutdown, inner.close
+
+
+def test_a_connection_with_less_than_a_socket_does_as_well() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(frame(said(REPLY) + b"hello" + b"3456789012" + b"{}"))
+        channel = StreamChannel(Ssh(ours))
+        assert channel.exchange({}, [Input(b"p", b"s")], LIMITS, 5)[1] == [(b"hello", 5, b"3456789012", 12, b"{}")]
+        channel.close()
+
+
 def test_last_words_are_bounded() -> None:
     with channel(frame(b"x" * 100_000, 2) + frame(b"\nMemoryError\n", 2)) as ours:
         with pytest.raises(WorkerBroken):
