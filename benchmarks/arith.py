@@ -113,6 +113,7 @@ class Arith:
 
     options: ClassVar[tuple[str, ...]] = ("split", "levels", "size", "max_new_tokens")
     variant_option: ClassVar[str] = "split"
+    groups: ClassVar[tuple[str, ...]] = ("level",)
 
     split: Split = "test"
     levels: tuple[int, ...] = LEVELS

@@ -18,7 +18,12 @@ BOXED_PROMPT_SOURCE = "SDAR/TraDo zero-shot boxed prompt (Gen-Verse/dLLM-RL @ 10
 
 
 class Benchmark(Protocol):
-    """A task: problems, and how their answers are judged."""
+    """A task: problems, and how their answers are judged.
+
+    It may also have `stop` (strings that end an answer), `gold` (see `gold_text`), `groups` or `aggregate` (see `breakdown`),
+    `metrics` (parts of its verdicts that are reported as scores of their own), and `weights(problems) -> {id: (part, weight)}`
+    when its official score is not the mean over problems.
+    """
 
     name: str
     """Short name, with the variant if it is not the default one: "gsm8k", "gsm8k@train"."""
@@ -107,7 +112,8 @@ def collect(task: str, placed: Iterable[tuple[str, Problem]]) -> tuple[Problem, 
     problems: dict[str, Problem] = {}
     for where, problem in placed:
         if problem.id in problems:
-            raise InputError(f"{where}: problem id {problem.id!r} occurs twice")
+            place = f"{where}: " if where else f"task {task!r}: "
+            raise InputError(f"{place}problem id {problem.id!r} occurs twice")
         problems[problem.id] = problem
     if not problems:
         raise InputError(f"task {task!r}: the data holds no problems")

@@ -4,6 +4,8 @@ LeetCodeDataset stands in for a verified coding RL set: functions with many asse
 problem with LiveCodeBench are left out (train: 78 of 1,890, test: 158 of 228), and so are rows of either set whose arguments are
 linked lists or trees: their tests pass objects to the candidate, and only plain data crosses to its process. The contest set
 (weekly and biweekly contests of July 2023 to January 2024) overlaps LiveCodeBench v1.
+
+Problems that take their results in any order, with tests that expect one, are compared without order and carry a note.
 """
 
 import ast
@@ -17,6 +19,8 @@ from .rowset import Item
 from .sources import Source
 
 _OBJECTS = re.compile(r"\b(?:list_node|tree_node|is_same_list|is_same_tree)\(")
+_ANY_ORDER = ("word-ladder-ii",)
+_ANY_ORDER_NOTE = "The problem takes its results in any order, the tests of the data set expect one; compared without order here."
 _CANDIDATE = "def candidate(*args, **keywords):\n    return {entry}(*args, **keywords)\n"
 
 
@@ -25,23 +29,25 @@ def read(row: Row) -> Item | None:
     test, entry = row.text("test"), row.text("entry_point")
     if row.first("overlaps_livecodebench") or _OBJECTS.search(test):
         return None
-    prelude = row.text("prompt")
+    prelude, slug = row.text("prompt"), row.text("task_id")
     reference: dict[str, Any] = {
         "style": "assert",
-        "tests": _asserts(row, test),
+        "tests": _asserts(row, test, slug in _ANY_ORDER),
         "setup": f"{prelude}\n{_CANDIDATE.format(entry=entry)}",
         "prefix": f"{prelude}\n",
         "prelude": False,
     }
     meta = row.first("meta") or {}
     difficulty = row.first("difficulty") or (meta.get("difficulty") if isinstance(meta, dict) else None)
-    metadata = {"slug": row.text("task_id"), **({"difficulty": difficulty} if difficulty else {})}
+    metadata = {"slug": slug, **({"difficulty": difficulty} if difficulty else {})}
+    if slug in _ANY_ORDER:
+        metadata["note"] = _ANY_ORDER_NOTE
     solution = row.first("completion")
     return Item(row.text("query"), reference, metadata, as_answer(str(solution)) if solution else None)
 
 
-def _asserts(row: Row, test: str) -> list[str]:
-    """Return the statements of `check(candidate)` one by one."""
+def _asserts(row: Row, test: str, any_order: bool) -> list[str]:
+    """Return the statements of `check(candidate)` one by one; with `any_order`, both sides of an equality are sorted."""
     try:
         (check,) = statements(test)
     except ValueError as error:
@@ -49,7 +55,15 @@ def _asserts(row: Row, test: str) -> list[str]:
     body = getattr(check, "body", [])
     if not body or not all(isinstance(statement, ast.Assert) for statement in body):
         raise InputError(f"{row.where}: field 'test': expected a function of asserts")
-    return [ast.unparse(statement) for statement in body]
+    return [ast.unparse(_sorted_sides(statement) if any_order else statement) for statement in body]
+
+
+def _sorted_sides(statement: ast.Assert) -> ast.Assert:
+    test = statement.test
+    if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], ast.Eq):
+        return statement
+    left, right = (ast.Call(ast.Name("sorted"), [side], []) for side in (test.left, test.comparators[0]))
+    return ast.Assert(ast.Compare(left, test.ops, [right]))
 
 
 def read_contest(row: Row) -> Item | None:

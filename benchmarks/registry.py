@@ -1,8 +1,8 @@
 """Finding a benchmark by the name a person typed, and setting its options.
 
-A task is `name`, `name@variant` (a split or a release), a data file (`my.jsonl`), `package.module:attribute` or
-`file.py:attribute`. The names of the shipped tasks stand in a plain table; others come from the entry point group
-`unmask.benchmarks`. Nothing is imported before it is asked for.
+A task is `name`, `name@variant` (a split or a release), a data file (`my.jsonl`), `lm_eval:name` (a task of
+lm-evaluation-harness), `package.module:attribute` or `file.py:attribute`. The names of the shipped tasks stand in a plain table;
+others come from the entry point group `unmask.benchmarks`. Nothing is imported before it is asked for.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 
 from ..rewards.errors import InputError, nearest
 from ..rewards.plugins import known_names, load_object
-from . import code_rows
+from . import code_rows, lm_eval_tasks
 from .base import Benchmark
 from .own import OwnData
 from .rows import is_data_file, read_rows, stem
@@ -58,6 +58,8 @@ def load_benchmark(spec: str, data: Path | str | None = None, **options: Any) ->
     """
     if is_data_file(spec):
         return _own(Path(spec), data, options)
+    if spec.startswith(lm_eval_tasks.PREFIX):
+        return _lm_eval(spec, data, options)
     name, variant = _split(spec)
     target = load_object(name, GROUP, BENCHMARKS)
     if variant:
@@ -91,6 +93,13 @@ def _own(path: Path, data: Path | str | None, options: dict[str, Any]) -> Benchm
         return cast(Benchmark, code_rows.benchmark(path, options.pop("name", stem(path)), **options))
     _check_options(options, OwnData.options, str(path))
     return cast(Benchmark, OwnData(path, **options))
+
+
+def _lm_eval(spec: str, data: Path | str | None, options: dict[str, Any]) -> Benchmark:
+    if data is not None:
+        raise InputError(f"task {spec!r} brings its own data: leave out --data {data}")
+    _check_call(lm_eval_tasks.lm_eval_task, options, spec)
+    return cast(Benchmark, lm_eval_tasks.lm_eval_task(spec, **options))
 
 
 def _split(spec: str) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """Checking a benchmark against itself: its gold answers pass its own verifier, an empty answer and a wrong one fail.
 
-The wrong answer to a problem is its boxed answer plus one, else the gold answer to another problem. Problems whose gold answer
-is not in the data (instruction following, most programs) are checked with the empty answer only. Known label errors are
-reported as notes, not as failures.
+Wrong answers are the near misses that the verifier names (`wrong_completions`), else the boxed answer plus one, else the gold
+answer to another problem. Problems whose gold answer is not in the data (instruction following, most programs) are checked with
+the empty answer only. Known label errors are reported as notes, not as failures.
 """
 
 import re
@@ -47,19 +47,25 @@ def validate(
     Yields checks in completion order. Raises InputError when the data or the verifier cannot be loaded.
     """
     problems = benchmark.load() if problems is None else problems
-    with VerifierPool(verifier or verifier_of(benchmark), workers=workers) as pool:
-        items = (((problem, kind), problem, Completion(text)) for problem, kind, text in _answers(benchmark, problems))
+    verifier = verifier or verifier_of(benchmark)
+    with VerifierPool(verifier, workers=workers) as pool:
+        answers = _answers(benchmark, problems, verifier)
+        items = (((problem, kind), problem, Completion(text)) for problem, kind, text in answers)
         for (problem, kind), verdict in pool.map(items):
             yield Check(problem, kind, verdict)
 
 
-def _answers(benchmark: Benchmark, problems: Sequence[Problem]) -> Iterator[tuple[Problem, Kind, str]]:
+def _answers(benchmark: Benchmark, problems: Sequence[Problem], verifier: Verifier) -> Iterator[tuple[Problem, Kind, str]]:
+    near_misses = getattr(verifier, "wrong_completions", None)
     golds = [gold_text(benchmark, problem) for problem in problems]
     for index, (problem, gold) in enumerate(zip(problems, golds, strict=True)):
         yield problem, "empty", ""
         if gold is None:
             continue
         yield problem, "gold", gold
+        if near_misses is not None:
+            yield from ((problem, "perturbed", wrong.text) for wrong in near_misses(problem))
+            continue
         if isinstance(problem.reference, str) and gold == boxed(problem.reference):
             yield problem, "perturbed", boxed(f"{problem.reference} + 1")
             continue

@@ -14,6 +14,7 @@ from ..rewards.errors import InputError, nearest
 from ..rewards.serde import decode as decode_record
 from ..rewards.serde import encode
 from .records import DecodeConfig
+from .store import write_atomically
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "dynamic": {"remasking": "dynamic"},
@@ -126,11 +127,11 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(file.read_text("utf-8"))
     except OSError as error:
-        raise InputError(f"--config {file}: cannot be read ({error.strerror})") from None
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {file}: not valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(data, dict):
-        raise InputError(f"--config {file}: expected `key: value` lines at the top")
+        raise InputError(f"{file}: not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+        raise InputError(f"{file}: expected `key: value` lines at the top, with names as keys")
     return data
 
 
@@ -170,7 +171,7 @@ def write_config(config: RunConfig, path: Path) -> None:
     """Write a config that `--config` reads back as the same RunConfig."""
     import yaml
 
-    path.write_text(yaml.safe_dump(encode(config), sort_keys=False, allow_unicode=True), "utf-8")
+    write_atomically(path, yaml.safe_dump(encode(config), sort_keys=False, allow_unicode=True))
 
 
 def first_difference(ours: RunConfig, path: Path) -> str | None:

@@ -25,9 +25,17 @@ class Check(NamedTuple):
 
 def print_report() -> int:
     """Print the report; returns 0 if everything essential works, else 1."""
-    checks = [check for probe in _PROBES for check in probe()]
+    checks = [check for name, probe in _PROBES.items() for check in _guarded(name, probe)]
     print_rows(("check", "", "detail"), [(c.name, "ok" if c.works else "no", c.detail) for c in checks])
     return 0 if all(check.works for check in checks if check.essential) else 1
+
+
+def _guarded(name: str, probe: Callable[[], list[Check]]) -> list[Check]:
+    """What does not work is a line of the report, whatever way it fails."""
+    try:
+        return probe()
+    except Exception as error:
+        return [Check(name, False, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")]
 
 
 def _versions() -> list[Check]:
@@ -95,14 +103,20 @@ def _sandbox() -> list[Check]:
 
 def _storage() -> list[Check]:
     """Write, lock and read back a run log."""
+    from ..rewards.records import Verdict
     from .store import Judged, Lock, Log
 
     with tempfile.TemporaryDirectory() as folder:
         lock = Lock(Path(folder))
+        written = Judged("doctor", Verdict(1.0, "correct"))
         log = Log(Path(folder), Judged)
+        log.append(written)
+        log.close()
+        log = Log(Path(folder), Judged)
+        works = log.get("doctor") == written
         log.close()
         lock.release()
-    return [Check("storage", True, "run logs can be written and locked")]
+    return [Check("storage", works, "a run log was written, locked and read back")]
 
 
 def _hub() -> list[Check]:
@@ -116,4 +130,12 @@ def _hub() -> list[Check]:
     return [Check("hub", importlib.util.find_spec("huggingface_hub") is not None, "name resolves", essential=False)]
 
 
-_PROBES: tuple[Callable[[], list[Check]], ...] = (_versions, _machine, _decoding, _verification, _sandbox, _storage, _hub)
+_PROBES: dict[str, Callable[[], list[Check]]] = {
+    "packages": _versions,
+    "machine": _machine,
+    "decoding": _decoding,
+    "verification": _verification,
+    "sandbox": _sandbox,
+    "storage": _storage,
+    "hub": _hub,
+}

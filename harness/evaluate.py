@@ -26,7 +26,7 @@ from .plan import Job, TaskPlan, jobs, plan_tasks
 from .progress import Progress, show_progress
 from .records import Rollout, Sample
 from .results import TaskResult, VerifierInfo, summarise
-from .store import Generated, Judged, Lock, Log, make_folder, write_atomically
+from .store import Generated, Judged, Lock, Log, check_no_strangers, drop_torn_line, make_folder, write_atomically
 
 SMALL_MODEL = 20_000_000
 """Parameters below which one thread decodes nearly as fast as two on an idle machine, and several times faster on a busy one."""
@@ -62,8 +62,9 @@ def evaluate(config: RunConfig, out: Path | str) -> RunResult:
 class _Run:
     def __init__(self, config: RunConfig, out: Path, plans: list[TaskPlan]) -> None:
         self._config, self._out, self._plans = config, out, plans
-        self._claim_folder()
+        self._check_folder()
         self._model = load_model(config.model, dtype=config.dtype, device=config.device, revision=config.revision)
+        self._claim_folder()
         self._set_threads()
         self._write("environment.json", environment(self._model, config))
         self._records = Log(out / "records", Generated)
@@ -90,16 +91,27 @@ class _Run:
         self._check_errors(results)
         return RunResult(results, self._out)
 
-    def _claim_folder(self) -> None:
-        """Take an empty folder or one of the same run."""
+    def _check_folder(self) -> None:
+        """Refuse a folder that is neither empty nor of the same run."""
         existing = self._out / "config.yaml"
         if not existing.exists():
-            strangers = [path.name for path in self._out.iterdir() if path.name != ".lock"]
-            if strangers:
-                raise InputError(f"--out: {self._out} holds {strangers[0]} and is no run directory; choose another folder")
-            write_config(self._config, existing)
+            check_no_strangers(self._out, "run directory")
         elif difference := first_difference(self._config, existing):
             raise InputError(f"--out: {self._out} is a run with other settings ({difference}); choose another folder")
+
+    def _claim_folder(self) -> None:
+        """Take the folder, once all is loaded; what names and "auto" stand for today must be what they stood for at first."""
+        meant = {"fingerprint": self._model.info.fingerprint, "dtype": self._model.info.dtype}
+        meant |= {f"data of {plan.name}": getattr(plan.benchmark, "revision", "") for plan in self._plans}
+        path = self._out / "identity.json"
+        if not path.exists():
+            write_config(self._config, self._out / "config.yaml")
+            self._write("identity.json", meant)
+            return
+        for name, theirs in json.loads(path.read_text("utf-8")).items():
+            if meant.get(name) != theirs:
+                change = f"{name} was {theirs!r}, is now {meant.get(name)!r}"
+                raise InputError(f"--out: {self._out} was made with something else ({change}); choose another folder")
 
     def _task(self, plan: TaskPlan) -> TaskResult:
         todo = list(jobs(plan, self._model, self._config.seed))
@@ -113,9 +125,9 @@ class _Run:
             ):
                 self._generate_and_judge(todo, session.over(pool, progress), plan)
         finally:
+            verdicts.close()
             if session.tokens:
                 self._log_session(plan, session)
-            verdicts.close()
         return self._summary(plan, todo)
 
     def _generate_and_judge(self, todo: list[Job], session: "_Session", plan: TaskPlan) -> None:
@@ -146,9 +158,10 @@ class _Run:
     def _summary(self, plan: TaskPlan, todo: list[Job]) -> TaskResult:
         return summarise(
             (sample for _, _, sample in self._samples(plan, todo)),
+            plan.benchmark,
+            plan.problems,
             task=plan.name,
             metric=getattr(plan.benchmark, "metric", "mean"),
-            problems=len(plan.problems),
             samples=plan.samples,
             tokens_per_second=self._tokens_per_second(plan),
             data_revision=getattr(plan.benchmark, "revision", ""),
@@ -165,11 +178,14 @@ class _Run:
 
     def _log_session(self, plan: TaskPlan, session: "_Session") -> None:
         line = {"task": plan.name, "samples": session.samples, "tokens": session.tokens, "seconds": round(session.seconds, 3)}
-        with (self._out / "sessions.jsonl").open("a") as file:
+        path = self._out / "sessions.jsonl"
+        drop_torn_line(path)
+        with path.open("a", encoding="utf-8") as file:
             file.write(f"{json.dumps(line)}\n")
 
     def _tokens_per_second(self, plan: TaskPlan) -> float | None:
         path = self._out / "sessions.jsonl"
+        drop_torn_line(path)
         lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         mine = [line for line in lines if line["task"] == plan.name]
         seconds = sum(line["seconds"] for line in mine)
@@ -187,6 +203,17 @@ class _Run:
 
     def _write(self, name: str, data: dict[str, Any]) -> None:
         write_atomically(self._out / name, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+def completion_of(rollout: Rollout) -> Completion:
+    """What a verifier gets to see of a rollout: the response proper."""
+    length = rollout.length
+    return Completion(rollout.text, rollout.token_ids[:length], rollout.step_map[:length], rollout.finish)
+
+
+def nothing_generated(rollout: Rollout) -> Verdict:
+    """The verdict on a request that could not be decoded."""
+    return Verdict(0.0, "unparsed", detail=f"nothing was generated: {rollout.detail}")
 
 
 class _Session:
@@ -223,11 +250,12 @@ class _Session:
         self._judge(job, rollout)
 
     def judge_recorded(self, job: Job) -> None:
-        """Judge a completion that an earlier session generated, unless that was done; show its verdict either way."""
-        if job.key in self._verdicts:
-            self._progress.judged(self._verdicts.get(job.key).verdict)
-        else:
+        """Judge a completion of an earlier session, unless that was done. A verifier's error is not a verdict: it tries again."""
+        known = self._verdicts.get(job.key).verdict if job.key in self._verdicts else None
+        if known is None or known.status == "verifier_error":
             self._judge(job, self._records.get(job.key).rollout)
+        else:
+            self._progress.judged(known)
 
     def finish(self) -> None:
         """Wait for all verdicts."""
@@ -238,10 +266,9 @@ class _Session:
 
     def _judge(self, job: Job, rollout: Rollout) -> None:
         if rollout.finish == "error":
-            self._store(job.key, Verdict(0.0, "unparsed", detail=f"nothing was generated: {rollout.detail}"))
+            self._store(job.key, nothing_generated(rollout))
             return
-        length = rollout.length
-        completion = Completion(rollout.text, rollout.token_ids[:length], rollout.step_map[:length], rollout.finish)
+        completion = completion_of(rollout)
         with self._changed:
             self._waiting += 1
         self._pool.submit(job.problem, completion).add_done_callback(partial(self._when_judged, job.key))

@@ -48,6 +48,7 @@ SAMPLES = pa.schema(
         ("extracted", pa.string()),
         ("expected", pa.string()),
         ("detail", pa.string()),
+        ("step_rewards", pa.string()),
         ("parts", pa.string()),
         ("finish", pa.string()),
         ("prompt_ids", pa.list_(pa.int32())),
@@ -59,6 +60,8 @@ SAMPLES = pa.schema(
         ("block_size", pa.int32()),
         ("block_offset", pa.int32()),
         ("forward_passes", _PASSES),
+        ("events", pa.string()),
+        ("cache", pa.string()),
         ("decode", pa.string()),
         ("model", pa.string()),
         ("seconds", pa.float32()),
@@ -107,6 +110,8 @@ def _sample_row(key: str, problem: Problem, sample: Sample) -> dict[str, Any]:
         "decode": json.dumps(rollout["decode"]),
         "model": json.dumps(rollout["model"]),
         "parts": json.dumps(verdict["parts"]),
+        "step_rewards": json.dumps(verdict["step_rewards"]),
+        "events": json.dumps(rollout["events"]),
         "verify_seconds": verdict["seconds"],
     }
 
@@ -123,6 +128,7 @@ _FROM_ROLLOUT = (
     "confidences",
     "block_size",
     "block_offset",
+    "cache",
     "forward_passes",
     "seconds",
 )

@@ -1,24 +1,32 @@
 """`unmask score`: judges existing completions. No model is loaded and nothing is generated.
 
-Lines are read, judged and written as a stream, in input order, so memory does not grow with the file. Repeating the command
-goes on after the last verdict that was written.
+Lines are read, judged and written as a stream, in input order: at most `AHEAD` of them are in memory, and of each problem the
+sum of its rewards. Repeating the command goes on after the last verdict that was written.
 """
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TextIO
 
+from ..benchmarks.base import Benchmark
 from ..rewards.errors import InputError, nearest
 from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Problem, Verdict
 from ..rewards.serde import dumps, encode, read_jsonl
 from ..rewards.verifier import Verifier
-from .progress import Counts, PlainProgress
+from .evaluate import completion_of, nothing_generated
+from .progress import ScoreProgress
 from .results import VerifierInfo
-from .statistics import Estimate, estimate
-from .store import Generated, Lock, drop_torn_line, make_folder, write_atomically
+from .statistics import Estimate
+from .store import Generated, Lock, check_no_strangers, drop_torn_line, make_folder, write_atomically
+from .tally import TaskTally
+
+AHEAD = 1024
+"""Lines that may be read and judged while an earlier one is still being judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,42 +68,61 @@ class ScoreResult:
     problems: int
     completions: int
     statuses: dict[str, int]
+    breakdown: dict[str, float]
+    metrics: dict[str, float]
     data_revision: str = ""
     notes: tuple[str, ...] = ()
 
 
-class _Item(NamedTuple):
-    number: int
+class _Input(NamedTuple):
+    """A completion to judge; `verdict` when there is nothing to judge."""
+
     answer: Answer
-    problem: Problem
     completion: Completion
+    verdict: Verdict | None = None
 
 
-def read_answers(source: Path, task: str | None) -> Iterator[Answer]:
+class _Item(NamedTuple):
+    id: str
+    problem: Problem
+
+
+def read_answers(source: Path, task: str | None) -> Iterator[_Input]:
     """Yield the completions of a JSONL file, or those of `task` in a run directory. Raises InputError naming file and line."""
     if source.is_file():
-        yield from read_jsonl(source, Answer)
+        for answer in read_jsonl(source, Answer):
+            yield _Input(answer, Completion(answer.completion))
         return
     parts = sorted((source / "records").glob("part-*.jsonl"))
     if not parts:
         raise InputError(f"{source}: neither a JSONL file of completions nor a run directory with records")
     for part in parts:
         for line in read_jsonl(part, Generated, torn_tail=True):
-            rollout = line.rollout
-            if task is not None and line.task != task:
-                continue
-            yield Answer(line.key, rollout.text, None, rollout.problem_id, rollout.sample)
+            if task is None or line.task == task:
+                yield _recorded(line)
+
+
+def _recorded(line: Generated) -> _Input:
+    """A recorded completion is judged exactly as the run judged it."""
+    rollout = line.rollout
+    answer = Answer(line.key, rollout.text, None, rollout.problem_id, rollout.sample)
+    return _Input(answer, completion_of(rollout), nothing_generated(rollout) if rollout.finish == "error" else None)
 
 
 class Judge:
     """Scores the completions of `source` into the folder `out`. Problems come from a task, or from the lines themselves."""
 
     def __init__(
-        self, source: Path, out: Path, verifier: Verifier, problems: Mapping[str, Problem] | None, workers: int | None
+        self,
+        source: Path,
+        out: Path,
+        verifier: Verifier,
+        problems: Mapping[str, Problem] | None,
+        workers: int | None,
+        benchmark: Benchmark | None = None,
     ) -> None:
         self._source, self._out, self._verifier, self._problems, self._workers = source, out, verifier, problems, workers
-        self._rewards: dict[str, list[float]] = {}
-        self._clusters: dict[str, str] = {}
+        self._tally = TaskTally(benchmark, (problems or {}).values())
         self._statuses: dict[str, int] = {}
         self._completions = 0
 
@@ -111,10 +138,12 @@ class Judge:
         result = ScoreResult(
             source=str(self._source),
             verifier=VerifierInfo(self._verifier.name, self._verifier.version),
-            score=estimate(self._rewards, self._clusters),
-            problems=len(self._clusters),
+            score=self._tally.score(),
+            problems=len(self._tally),
             completions=self._completions,
             statuses=dict(sorted(self._statuses.items(), key=lambda item: -item[1])),
+            breakdown=self._tally.breakdown(),
+            metrics=self._tally.metrics(),
             **facts,
         )
         write_atomically(self._out / "results.json", json.dumps(encode(result), indent=1, ensure_ascii=False) + "\n")
@@ -124,11 +153,11 @@ class Judge:
         """Take an empty folder, or one of the same scoring."""
         identity = {"source": str(self._source.resolve()), "size": _size(self._source), "task": facts.get("task")}
         identity |= {"verifier": [self._verifier.name, self._verifier.version], "data_revision": facts.get("data_revision")}
-        path = self._out / "scoring.json"
+        path, verdicts = self._out / "scoring.json", self._out / "verdicts.jsonl"
         if not path.exists():
-            strangers = [entry.name for entry in self._out.iterdir() if entry.name != ".lock"]
-            if strangers:
-                raise InputError(f"--out: {self._out} holds {strangers[0]} and is no scoring; choose another folder")
+            check_no_strangers(self._out, "scoring")
+        # Where no verdict was written yet there is nothing to mix up: the source may have been mended since.
+        if not path.exists() or not verdicts.exists() or verdicts.stat().st_size == 0:
             write_atomically(path, json.dumps(identity, indent=1) + "\n")
             return
         theirs = json.loads(path.read_text())
@@ -139,36 +168,35 @@ class Judge:
     def _judge_rest(self, task: str | None) -> None:
         path = self._out / "verdicts.jsonl"
         drop_torn_line(path)
-        answers = enumerate(read_answers(self._source, task))
-        done = self._recount(path, answers) if path.exists() else 0
-        progress = PlainProgress("score", Counts(0, done))
+        inputs = enumerate(read_answers(self._source, task))
+        done = self._recount(path, inputs) if path.exists() else 0
+        progress = ScoreProgress(done)
         with path.open("a", encoding="utf-8") as file, VerifierPool(self._verifier, self._workers) as pool:
-            waiting: dict[int, tuple[_Item, Verdict]] = {}
-            following = done
-            items = (self._item(number, answer) for number, answer in answers)
-            for item, verdict in pool.map((item, item.problem, item.completion) for item in items):
-                waiting[item.number] = (item, verdict)
-                progress.judged(verdict)
-                while following in waiting:
-                    ready, ready_verdict = waiting.pop(following)
-                    self._write(file, ready, ready_verdict)
-                    following += 1
+            waiting: deque[tuple[_Item, Future[Verdict]]] = deque()
+            for number, entry in inputs:
+                item = self._item(number, entry)
+                waiting.append((item, _judged(pool, item.problem, entry)))
+                while waiting and (len(waiting) >= AHEAD or waiting[0][1].done()):
+                    self._write(file, progress, *waiting.popleft())
+            while waiting:
+                self._write(file, progress, *waiting.popleft())
+        progress.finish()
         if self._completions == 0:
             raise InputError(f"{self._source}: holds no completions")
 
-    def _recount(self, path: Path, answers: Iterator[tuple[int, Answer]]) -> int:
+    def _recount(self, path: Path, inputs: Iterator[tuple[int, _Input]]) -> int:
         """Count the verdicts that are there, beside the lines they belong to."""
         done = 0
         for scored in read_jsonl(path, Scored):
-            number, answer = next(answers, (done, None))
-            if answer is None or answer.id != scored.id:
+            number, entry = next(inputs, (done, None))
+            if entry is None or entry.answer.id != scored.id:
                 raise InputError(f"{path}, line {done + 1}: is about {scored.id!r}, the source has another line there")
-            self._count(self._item(number, answer), scored.reward, scored.status)
+            self._count(self._item(number, entry), scored)
             done += 1
         return done
 
-    def _item(self, number: int, answer: Answer) -> _Item:
-        return _Item(number, answer, self._problem(answer, number), Completion(answer.completion))
+    def _item(self, number: int, entry: _Input) -> _Item:
+        return _Item(entry.answer.id, self._problem(entry.answer, number))
 
     def _problem(self, answer: Answer, number: int) -> Problem:
         name, place = answer.problem_id or answer.id, f"{self._source}, line {number + 1}"
@@ -181,9 +209,11 @@ class Judge:
             raise InputError(f"{place}: field 'problem_id': the task has no problem {name!r}{hint}")
         return self._problems[name]
 
-    def _write(self, file: Any, item: _Item, verdict: Verdict) -> None:
+    def _write(self, file: TextIO, progress: ScoreProgress, item: _Item, future: Future[Verdict]) -> None:
+        """Write a verdict, after waiting for it if need be."""
+        verdict = future.result()
         line = Scored(
-            item.answer.id,
+            item.id,
             verdict.reward,
             verdict.status,
             verdict.extracted,
@@ -194,14 +224,21 @@ class Judge:
         )
         file.write(f"{dumps(line)}\n")
         file.flush()
-        self._count(item, verdict.reward, verdict.status)
+        self._count(item, verdict)
+        progress.judged(verdict)
 
-    def _count(self, item: _Item, reward: float | None, status: str) -> None:
+    def _count(self, item: _Item, found: Verdict | Scored) -> None:
         self._completions += 1
-        self._statuses[status] = self._statuses.get(status, 0) + 1
-        self._clusters[item.problem.id] = item.problem.cluster
-        if reward is not None:
-            self._rewards.setdefault(item.problem.id, []).append(reward)
+        self._statuses[found.status] = self._statuses.get(found.status, 0) + 1
+        self._tally.add(item.problem.id, item.problem.cluster, found.reward, found.parts)
+
+
+def _judged(pool: VerifierPool, problem: Problem, entry: _Input) -> "Future[Verdict]":
+    if entry.verdict is None:
+        return pool.submit(problem, entry.completion)
+    decided: Future[Verdict] = Future()
+    decided.set_result(entry.verdict)
+    return decided
 
 
 def _size(source: Path) -> int:

@@ -35,7 +35,8 @@ def score(
         benchmark, judge = load_task(task, data, task_options, rule, verifier, verifier_options)
         problems = {problem.id: problem for problem in benchmark.load()}
         facts = {"task": benchmark.name, "data_revision": getattr(benchmark, "revision", "")}
-        return Judge(source, out, judge, problems, workers).run(**facts, notes=tuple(getattr(benchmark, "notes", ())))
+        notes = tuple(getattr(benchmark, "notes", ()))
+        return Judge(source, out, judge, problems, workers, benchmark).run(**facts, notes=notes)
     if verifier is None:
         raise InputError("--task or --verifier missing: one of them has to say how completions are judged")
     if data is not None or task_options:
@@ -60,8 +61,10 @@ def print_validation(
     tasks: Sequence[str], limit: int | None, rule: str | None, data: str | None, sets: Sequence[str], workers: int | None
 ) -> int:
     """Check each task against itself and print what was found; returns 0 if all is as it should be, else 1."""
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit is {limit}; it must be at least 1")
     rows, failures = [], []
-    for task in tasks:
+    for task in (task.strip() for task in tasks):
         row, failed = _validate(task, limit, rule, data, sets, workers)
         rows.append(row)
         failures += failed

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..benchmarks.base import Benchmark, verifier_of
+from ..benchmarks.base import Benchmark, collect, verifier_of
 from ..benchmarks.registry import load_benchmark
 from ..rewards.errors import InputError
 from ..rewards.plugins import load_verifier
@@ -57,12 +57,19 @@ def plan_tasks(config: RunConfig, checkpoint: Checkpoint) -> list[TaskPlan]:
 
 def _plan(name: str, config: RunConfig, checkpoint: Checkpoint) -> TaskPlan:
     benchmark, verifier = load_task(name, config.data, config.task_options, config.rule, config.verifier, config.verifier_options)
-    problems = benchmark.load()[: config.limit]
+    problems = checked_problems(benchmark)[: config.limit]
     decode = config.decode
     if decode.max_new_tokens is None:
         decode = replace(decode, max_new_tokens=_suggested(benchmark, "max_new_tokens"))
+    if not decode.stop:
+        decode = replace(decode, stop=tuple(_suggested(benchmark, "stop") or ()))
     samples = config.samples or _suggested(benchmark, "samples") or 1
     return TaskPlan(benchmark, problems, samples, verifier, resolve(decode, checkpoint))
+
+
+def checked_problems(benchmark: Benchmark) -> Sequence[Problem]:
+    """Load a benchmark's problems. Raises InputError when there are none or an id occurs twice."""
+    return collect(benchmark.name, (("", problem) for problem in benchmark.load()))
 
 
 def load_task(

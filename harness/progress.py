@@ -43,9 +43,11 @@ class Counts:
     def rates(self) -> str:
         """Tokens a second, running score, errors of the verifier if there are any."""
         seconds = max(time.monotonic() - self.started, 1e-9)
+        return f"{self.tokens / seconds:.0f} tok/s, {self.score()}"
+
+    def score(self) -> str:
         score = f"score {self.reward / self.judged:.1%}" if self.judged else "score -"
-        errors = f", {self.errors} verifier errors" if self.errors else ""
-        return f"{self.tokens / seconds:.0f} tok/s, {score}{errors}"
+        return f"{score}, {self.errors} verifier errors" if self.errors else score
 
     def eta(self) -> str:
         if not self.fresh:
@@ -70,6 +72,29 @@ class PlainProgress:
 
     def judged(self, verdict: Verdict) -> None:
         self._counts.add_verdict(verdict)
+
+
+class ScoreProgress:
+    """For scoring existing completions, whose number is not known beforehand: a line every few seconds."""
+
+    def __init__(self, done: int) -> None:
+        self._done, self._judged, self._counts = done, 0, Counts(0, done)
+        self._last = self._counts.started
+
+    def judged(self, verdict: Verdict) -> None:
+        self._counts.add_verdict(verdict)
+        self._judged += 1
+        now = time.monotonic()
+        if now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            self._print()
+
+    def finish(self) -> None:
+        self._print()
+
+    def _print(self) -> None:
+        seconds = max(time.monotonic() - self._counts.started, 1e-9)
+        print(f"score: {self._done + self._judged} judged, {self._judged / seconds:.0f}/s, {self._counts.score()}", flush=True)
 
 
 @contextmanager

@@ -1,13 +1,16 @@
 """What a run reports: one `TaskResult` per task, with everything a number needs to be trusted, repeated and compared."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ..benchmarks.base import Benchmark
 from ..rewards.errors import InputError
+from ..rewards.records import Problem
 from .records import DecodeConfig, ModelInfo, Sample
-from .statistics import Estimate, estimate, pass_at_k
+from .statistics import Estimate, pass_at_k
+from .tally import TaskTally
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +25,11 @@ class VerifierInfo:
 class TaskResult:
     """The result of one task.
 
-    `score` is None when no sample could be judged. `tokens` counts response tokens, stop tokens included;
-    `tokens_per_step` divides them by denoising passes, `tokens_per_forward` by all passes, cache writes and prefill included.
-    `tokens_per_second` is this machine's, batching included, over the sessions that ended in good order. `pass_at_k` is unbiased.
+    `score` is None when no sample could be judged; it is the benchmark's official total where that is not the mean over problems.
+    `breakdown` has the scores of the benchmark's parts, `metrics` what else its verdicts measure. `tokens` counts response tokens
+    with stop tokens; `tokens_per_step` divides them by denoising passes, `tokens_per_forward` by all passes, cache writes and
+    prefill included. `tokens_per_second` is this machine's, batching included, over the sessions that ended in good order.
+    `pass_at_k` is unbiased.
     """
 
     schema: ClassVar[int] = 1
@@ -32,6 +37,8 @@ class TaskResult:
     task: str
     metric: str
     score: Estimate | None
+    breakdown: dict[str, float]
+    metrics: dict[str, float]
     pass_at_k: dict[str, float]
     problems: int
     samples: int
@@ -49,15 +56,18 @@ class TaskResult:
     notes: tuple[str, ...] = ()
 
 
-def summarise(rows: Iterable[Sample], /, **facts: Any) -> TaskResult:
+def summarise(rows: Iterable[Sample], benchmark: Benchmark, problems: Sequence[Problem], /, **facts: Any) -> TaskResult:
     """Reduce a task's samples to its result. `facts` are the fields of the result that samples do not hold."""
-    tally = _Tally()
+    tally = _Tally(TaskTally(benchmark, problems))
     for sample in rows:
         tally.add(sample)
     if tally.model is None or tally.decode is None:
         raise InputError(f"task {facts['task']!r}: there is nothing to report, no sample was generated")
     return TaskResult(
-        score=estimate(tally.rewards, tally.clusters),
+        problems=len(problems),
+        score=tally.scores.score(),
+        breakdown=tally.scores.breakdown(),
+        metrics=tally.scores.metrics(),
         pass_at_k=_pass_at_k(tally, facts["samples"]),
         statuses=dict(tally.statuses.most_common()),
         finishes=dict(tally.finishes.most_common()),
@@ -71,10 +81,10 @@ def summarise(rows: Iterable[Sample], /, **facts: Any) -> TaskResult:
 
 
 class _Tally:
-    def __init__(self) -> None:
-        self.rewards: dict[str, list[float]] = defaultdict(list)
+    def __init__(self, scores: TaskTally) -> None:
+        self.scores = scores
+        self.judged: Counter[str] = Counter()
         self.correct: Counter[str] = Counter()
-        self.clusters: dict[str, str] = {}
         self.statuses: Counter[str] = Counter()
         self.finishes: Counter[str] = Counter()
         self.tokens = self.denoise = self.passes = 0
@@ -84,20 +94,20 @@ class _Tally:
     def add(self, sample: Sample) -> None:
         rollout, verdict = sample.rollout, sample.verdict
         self.model, self.decode = rollout.model, rollout.decode
-        self.clusters[sample.problem_id] = sample.cluster
+        self.scores.add(sample.problem_id, sample.cluster, verdict.reward, verdict.parts)
         self.statuses[verdict.status] += 1
         self.finishes[rollout.finish] += 1
         self.tokens += rollout.length
         self.denoise += rollout.forward_passes.denoise
         self.passes += rollout.forward_passes.total
         if verdict.reward is not None:
-            self.rewards[sample.problem_id].append(verdict.reward)
+            self.judged[sample.problem_id] += 1
             self.correct[sample.problem_id] += verdict.status == "correct"
 
 
 def _pass_at_k(tally: _Tally, samples: int) -> dict[str, float]:
     """pass@1, powers of two and k = samples, over the problems all of whose samples were judged."""
-    whole = [problem for problem, rewards in tally.rewards.items() if len(rewards) == samples]
+    whole = [problem for problem, count in tally.judged.items() if count == samples]
     if not whole:
         return {}
     ks = sorted({1, samples, *(2**i for i in range(1, samples.bit_length()) if 2**i < samples)})

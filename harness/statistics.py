@@ -3,7 +3,8 @@
 The score is the mean over problems of each problem's mean reward. Its standard error treats clusters as the unit of
 sampling (Miller, arXiv 2411.00640, section 2.2, with the C / (C - 1) correction; for one problem per cluster it is the standard
 deviation of the problem means over the square root of their number). The interval is Wilson's score interval where every
-problem has one 0/1 sample, else Student's t with C - 1 degrees of freedom, cut to the range of possible values.
+problem has one 0/1 sample, and where all samples are 0 or all are 1 (with the clusters as observations: that no spread was seen
+does not mean that there is none); else Student's t with C - 1 degrees of freedom, cut to the range of possible values.
 """
 
 import math
@@ -28,21 +29,57 @@ class Estimate:
 def estimate(rewards: Mapping[str, Sequence[float]], clusters: Mapping[str, str]) -> Estimate | None:
     """Estimate the score from the rewards of each problem's samples. Problems without any are left out; None if none is left."""
     means = {problem: math.fsum(values) / len(values) for problem, values in rewards.items() if values}
+    binary = all(len(values) == 1 and values[0] in (0.0, 1.0) for values in rewards.values() if values)
+    return estimate_means(means, clusters, binary=binary)
+
+
+def estimate_means(means: Mapping[str, float], clusters: Mapping[str, str], *, binary: bool) -> Estimate | None:
+    """Estimate the score from each problem's mean reward; `binary` says that each is one 0/1 sample. None without any."""
     if not means:
         return None
     mean = math.fsum(means.values()) / len(means)
-    by_cluster: dict[str, list[float]] = defaultdict(list)
+    by_cluster: dict[str, float] = defaultdict(float)
     for problem, value in means.items():
-        by_cluster[clusters.get(problem, problem)].append(value - mean)
+        by_cluster[clusters.get(problem, problem)] += value - mean
     count = len(by_cluster)
-    single = count == len(means) and all(len(values) == 1 and values[0] in (0.0, 1.0) for values in rewards.values() if values)
+    # Where all means are 0 or all are 1, no spread was seen.
+    single = (binary and count == len(means)) or set(means.values()) in ({0.0}, {1.0})
     kind: Literal["wilson", "t"] = "wilson" if single else "t"
     if count < 2:
         return Estimate(mean, None, None, None, kind, len(means))
-    spread = math.fsum(math.fsum(values) ** 2 for values in by_cluster.values())
+    spread = math.fsum(value**2 for value in by_cluster.values())
     se = math.sqrt(spread * count / (count - 1)) / len(means)
     low, high = wilson(mean, count) if single else _t_interval(mean, se, count - 1, means.values())
     return Estimate(mean, se, low, high, kind, len(means))
+
+
+def estimate_parts(
+    means: Mapping[str, float], clusters: Mapping[str, str], parts: Mapping[str, tuple[str, float]]
+) -> Estimate | None:
+    """Estimate a total that weights problems unequally: `parts` has each problem's part and its share in the total.
+
+    Parts are fixed strata: the standard error adds up what the clusters of each part differ from their part's mean. It is None
+    where a part has one cluster only. The interval is Student's t with as many degrees of freedom as clusters less parts.
+    """
+    if not means:
+        return None
+    total = math.fsum(parts[problem][1] * value for problem, value in means.items())
+    by_part: dict[str, list[str]] = defaultdict(list)
+    for problem in means:
+        by_part[parts[problem][0]].append(problem)
+    spread, freedom = 0.0, 0
+    for problems in by_part.values():
+        centre = math.fsum(means[problem] for problem in problems) / len(problems)
+        by_cluster: dict[str, float] = defaultdict(float)
+        for problem in problems:
+            by_cluster[clusters.get(problem, problem)] += parts[problem][1] * (means[problem] - centre)
+        count = len(by_cluster)
+        if count < 2:
+            return Estimate(total, None, None, None, "t", len(means))
+        spread += math.fsum(value**2 for value in by_cluster.values()) * count / (count - 1)
+        freedom += count - 1
+    se = math.sqrt(spread)
+    return Estimate(total, se, *_t_interval(total, se, freedom, means.values()), "t", len(means))
 
 
 def wilson(share: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:

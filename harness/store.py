@@ -45,7 +45,10 @@ Line = TypeVar("Line", bound=Generated | Judged)
 
 
 class Log(Generic[Line]):
-    """The part files of one folder. Reads all of them, appends to its own. Not for two threads at once."""
+    """The part files of one folder. Reads all of them, appends to its own; the last line of a key counts.
+
+    Not for two threads at once.
+    """
 
     def __init__(self, folder: Path, kind: type[Line], rank: int = 0) -> None:
         self._kind = kind
@@ -98,7 +101,7 @@ class Log(Generic[Line]):
         with part.open("rb") as file:
             for number, raw in enumerate(file, 1):
                 if raw.endswith(b"\n"):
-                    self._places.setdefault(self._key(raw, part, number), (part, offset, number))
+                    self._places[self._key(raw, part, number)] = (part, offset, number)
                 offset += len(raw)
 
     def _key(self, raw: bytes, part: Path, number: int) -> str:
@@ -151,6 +154,13 @@ def make_folder(folder: Path) -> None:
         raise InputError(f"--out: {folder} cannot be written ({error.strerror}); choose another folder") from None
     if not os.access(folder, os.W_OK):
         raise InputError(f"--out: {folder} cannot be written (permission denied); choose another folder")
+
+
+def check_no_strangers(folder: Path, kind: str) -> None:
+    """Raise InputError if a folder that is to become ours holds files of somebody else's. Hidden ones do not count."""
+    strangers = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if strangers:
+        raise InputError(f"--out: {folder} holds {strangers[0]} and is no {kind}; choose another folder")
 
 
 class Lock:

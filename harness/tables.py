@@ -18,8 +18,26 @@ def print_results(results: Sequence[TaskResult]) -> None:
     for result in results:
         table.add_row(*_cells(result))
     console().print(table)
+    print_parts(results)
     for result in results:
         console().print(f"{result.task}: {describe(result)}", style="dim", highlight=False)
+
+
+def print_parts(results: Sequence[TaskResult | ScoreResult]) -> None:
+    """Print the scores of parts and the further metrics, if there are any."""
+    rows = [
+        (result.task or "", part, f"{100 * value:.1f}")
+        for result in results
+        for part, value in (*result.breakdown.items(), *result.metrics.items())
+    ]
+    if not rows:
+        return
+    table = Table(title="parts", title_justify="left")
+    for name in ("task", "part", "score"):
+        table.add_column(name, justify="right" if name == "score" else "left")
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
 
 
 def describe(result: TaskResult) -> str:
@@ -27,7 +45,8 @@ def describe(result: TaskResult) -> str:
     decode = result.decode
     rule = f"{decode.remasking} {decode.threshold}" if decode.remasking == "dynamic" else decode.remasking
     return (
-        f"decode {rule}, block {decode.block_size}, {decode.steps_per_block} steps, temperature {decode.temperature:g}, "
+        f"metric {result.metric}; decode {rule}, block {decode.block_size}, {decode.steps_per_block} steps, "
+        f"temperature {decode.temperature:g}, "
         f"at most {decode.max_new_tokens} tokens; data {result.data_revision[:40] or 'unversioned'}; "
         f"verifier {result.verifier.name} {result.verifier.version[:60]}"
     )
@@ -57,6 +76,7 @@ def print_score(result: ScoreResult) -> None:
     judge = f"{result.task}: {result.verifier.name}" if result.task else result.verifier.name
     table.add_row(judge, f"{result.problems:,}", f"{result.completions:,}", *_score_cells(result.score), statuses)
     console().print(table)
+    print_parts([result])
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

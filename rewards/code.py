@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from ..sandbox.choose import open_sandbox
 from ..sandbox.compare import Comparison
@@ -20,6 +20,7 @@ from ..sandbox.judging import judge
 from ..sandbox.records import Limits, Program, TestVerdict
 from ..sandbox.styles import AssertTests, CallTests, ScriptTests, StdinTests, Tests
 from .errors import InputError, nearest
+from .limits import PoolLimits
 from .records import Completion, Problem, Status, Verdict
 from .serde import decode
 
@@ -75,14 +76,22 @@ class CodeVerifier:
     ends the matter. `workers` is how many programs one process runs at a time.
     """
 
-    version: ClassVar[str] = "1"
-
     backend: str = "auto"
     image: str | None = None
     workers: int = 1
     partial: bool = False
     extract: Extraction = "last_block"
     name: str = "code"
+
+    @property
+    def version(self) -> str:
+        """Names the options that a verdict depends on."""
+        return f"1-{self.extract}{'-partial' if self.partial else ''}"
+
+    @property
+    def limits(self) -> PoolLimits:
+        """The programs' own limits end them long before; many tests of several seconds each are honest work."""
+        return PoolLimits(wall=1800.0, cpu=300.0, memory=None)
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
         """Judge one completion. Raises InputError for a reference that is none."""

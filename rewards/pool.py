@@ -31,7 +31,7 @@ from .verifier import Verifier
 
 Key = TypeVar("Key")
 
-_CACHE_ENTRIES = 100_000
+_CACHE_ENTRIES = 10_000  # about a kilobyte each; repeats (the samples of a problem) come close together
 
 
 class VerifierPool:

@@ -49,7 +49,7 @@ def decode(kind: type[T], data: Any, where: str) -> T:
     hints: dict[str, Any] = _hints(kind)  # type: ignore[arg-type]
     for key in data:
         if key not in hints:
-            raise InputError(f"{where}: field {key!r}: not a field of {kind.__name__}{nearest(key, hints)}")
+            raise InputError(f"{where}: field {key!r}: not a field of {kind.__name__}{nearest(str(key), hints)}")
     values = {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.name in data:

@@ -65,7 +65,7 @@ class CallRunner:
 
     def __call__(self, start: int, stop: int) -> Result:
         """Run tests `start` to `stop` in one process. Tests without an answer are left out, unless they were alone."""
-        header = {"entry": self._tests.entry, "calls": self._arguments[start:stop], "prelude": True}
+        header = {"entry": self._tests.entry, "calls": self._arguments[start:stop], "prelude": self._program.prelude}
         outcome = self._sandbox.request([GuestSpec("call", self._program, header=header)], self._limits)[0]
         execution = self._sandbox.describe(outcome, self._limits)
         if execution.status != "ok" and not outcome.result:
@@ -121,7 +121,7 @@ class CheckRunner:
 
     def __call__(self, start: int, stop: int | None) -> Result:
         """Run tests `start` to `stop` (all that there are: None)."""
-        candidate = GuestSpec("serve", self._program, header={"prelude": True})
+        candidate = GuestSpec("serve", self._program, header={"prelude": self._program.prelude})
         header = {**self._header, "start": start, "stop": stop}
         served, tested = self._sandbox.request([candidate, GuestSpec("test", self._source, header=header)], self._limits)
         lines = _lines(tested, "the tests")

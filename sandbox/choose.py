@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 STRENGTH = ("docker", "namespace", "restricted")
 NAMES = (*STRENGTH, "process")
-_DEFAULT_PACKAGES = (*runtime.LIGHT, *runtime.HEAVY)
+_DEFAULT_PACKAGES = runtime.PACKAGES
 _proofs: dict[tuple[object, ...], list[Probe]] = {}
 _proving = threading.Lock()
 

@@ -53,7 +53,7 @@ def build(image: str = DEFAULT_IMAGE, source: str = "auto", say: Callable[[str],
 def _from_dockerfile(client: Any, image: str, say: Callable[[str], None]) -> str:
     from docker.errors import BuildError, DockerException
 
-    packages = " ".join((*runtime.LIGHT, *runtime.HEAVY))
+    packages = " ".join(runtime.PACKAGES)
     say(f"building {image} from the Dockerfile")
     arguments = {"PYTHON": f"{sys.version_info.major}.{sys.version_info.minor}", "PACKAGES": packages}
     with tempfile.TemporaryDirectory() as context:
@@ -109,7 +109,7 @@ def pack(tar: tarfile.TarFile) -> None:
 
 
 def _packages() -> Iterator[tuple[Path, str]]:
-    for name, place in runtime.package_directories((*runtime.LIGHT, *runtime.HEAVY)).items():
+    for name, place in runtime.package_directories(runtime.PACKAGES).items():
         path = Path(place)
         yield from _tree(path, f"{_SITE}/{name}") if path.is_dir() else [(path, f"{_SITE}/{name}")]
 

@@ -13,8 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-LIGHT = ("numpy",)
+LIGHT = ("numpy", "sortedcontainers")
 HEAVY = ("sympy", "mpmath")
+PACKAGES = (*LIGHT, *HEAVY)
 HOME = "/opt/unmask/python"
 SITE = "/opt/unmask/site"
 _SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo")

@@ -4,7 +4,7 @@ A release holds the questions released on or before its date and not yet removed
 mean over tasks. Later releases than 2024-11-25 are not public.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -50,7 +50,7 @@ class LiveBench:
     size: int | None = None
     verifier: str = "unmask.benchmarks.livebench.verifier:LiveBenchVerifier"
     verifier_options: Mapping[str, Any] = field(default_factory=dict)
-    metric: str = "mean"
+    metric: str = "mean of category means"
     samples: int = 1
     max_new_tokens: int = 4096  # upstream's default
     prompt_template: str = ""
@@ -105,6 +105,10 @@ class LiveBench:
         """Return the scores per task and category and the overall score, as upstream defines them (`aggregate`)."""
         return aggregate(problems, scores)
 
+    def weights(self, problems: Sequence[Problem]) -> dict[str, tuple[str, float]]:
+        """Return the task of each of `problems` and its share in the overall score (`weights`)."""
+        return weights(problems)
+
     @cached_property
     def _places(self) -> dict[str, LocalFile | HubRows]:
         return {task: locate(_source(task), self.data) for task in self.tasks}
@@ -149,6 +153,20 @@ def aggregate(problems: Iterable[Problem], scores: Mapping[str, float]) -> dict[
     categories = {category: sum(values) / len(values) for category, values in by_category.items()}
     overall = {"average": sum(categories.values()) / len(categories)} if categories else {}
     return {**{f"{category}/{task}": value for (category, task), value in tasks.items()}, **categories, **overall}
+
+
+def weights(problems: Sequence[Problem]) -> dict[str, tuple[str, float]]:
+    """Return each problem's task and its weight in "average" of `aggregate`, when all of `problems` have a score.
+
+    Tasks are strata of their own: which tasks there are is fixed, which questions they hold is chance.
+    """
+    places = {problem.id: (problem.metadata["category"], problem.metadata["task"]) for problem in problems}
+    size = Counter(places.values())
+    tasks = Counter(category for category, _ in size)
+    return {
+        problem: (f"{category}/{task}", 1 / (len(tasks) * tasks[category] * size[category, task]))
+        for problem, (category, task) in places.items()
+    }
 
 
 def _source(task: str) -> Source:

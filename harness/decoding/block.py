@@ -108,10 +108,8 @@ class BlockDecoder:
 
     def _denoise(self, open_rows: Tensor, logits: Tensor) -> None:
         rows, size = self._rows, self._denoiser.block_size
-        if torch.isnan(logits).any():
-            raise InputError(
-                "the model's logits are NaN; the weights are damaged, or the dtype is too narrow (try --dtype float32)"
-            )
+        if not torch.isfinite(logits).all():
+            raise InputError("the model's logits are NaN or infinite: damaged weights, or a narrow dtype (try --dtype float32)")
         uniform = None
         if self._decode.temperature > 0:
             drawn = np.stack([rows.sequences[row].random.random(size) for row in open_rows.tolist()])

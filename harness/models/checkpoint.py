@@ -40,6 +40,8 @@ def open_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
     path, resolved = _locate(name, revision)
     config = _read_json(path / "config.json", f"{name}: no config.json in {path}; give the directory of a checkpoint")
     family = recognise(config, str(path / "config.json"))
+    for name, needed in (("vocab_size", True), ("block_size", False), ("max_position_embeddings", False)):
+        _check_whole(config, name, path, needed=needed)
     tokenizer = _load_tokenizer(path)
     mask_id = _mask_id(config, tokenizer, family, path)
     generation = path / "generation_config.json"
@@ -66,15 +68,20 @@ def _locate(name: str, revision: str | None) -> tuple[Path, str]:
 
 
 def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub import errors, snapshot_download
 
     wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
     try:
         path = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
-    except RepositoryNotFoundError:
+    except errors.HFValidationError:
+        raise InputError(f"--model {name}: no such directory, and no valid name of a hub repository") from None
+    except errors.GatedRepoError:
+        raise InputError(f"--model {name}: the hub asks for an accepted licence; log in with `hf auth login`") from None
+    except errors.RevisionNotFoundError:
+        raise InputError(f"--revision {revision}: the hub's {name} has no such revision") from None
+    except errors.RepositoryNotFoundError:
         raise InputError(f"--model {name}: no such directory here and no such repository on the hub") from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
         raise InputError(
             f"--model {name}: no such directory here, and the hub cannot be reached ({type(error).__name__}); "
             f"download it elsewhere (`hf download {name} --local-dir DIR`) and give --model DIR"
@@ -92,6 +99,14 @@ def _read_json(path: Path, missing: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected an object, found {type(data).__name__}")
     return data
+
+
+def _check_whole(config: dict[str, Any], name: str, path: Path, *, needed: bool) -> None:
+    value = config.get(name)
+    if value is None and not needed:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{path / 'config.json'}: field {name!r}: expected a whole number above 0, found {value!r}")
 
 
 def _load_tokenizer(path: Path) -> Any:
@@ -184,17 +199,24 @@ def _check_keys(report: dict[str, Any], path: Path) -> None:
 
 
 def fingerprint(path: Path) -> str:
-    """A short hash that identifies the weights in a directory, wherever it lies.
+    """A short hash that identifies the checkpoint in a directory, wherever it lies.
 
-    Reads every safetensors header (names, shapes, offsets) and 64 slices of 4 KiB of each file, so that it costs
-    milliseconds for large checkpoints and still changes with training.
+    Reads the configs and the tokenizer, every safetensors header (names, shapes, offsets) and 64 slices of 4 KiB of each weights
+    file, so that it costs milliseconds for large checkpoints and still changes with training or with an edited setting.
     """
     digest = hashlib.sha256()
+    for name in _SETTINGS:
+        file = path / name
+        digest.update(f"{name}:{file.stat().st_size if file.exists() else -1}\n".encode())
+        digest.update(file.read_bytes() if file.exists() else b"")
     for file in sorted(path.glob("*.safetensors")):
         digest.update(f"{file.name}:{file.stat().st_size}\n".encode())
         for piece in _slices(file):
             digest.update(piece)
     return digest.hexdigest()[:16]
+
+
+_SETTINGS = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
 def _slices(file: Path, count: int = 64, size: int = 4096) -> Iterable[bytes]:

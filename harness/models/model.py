@@ -33,9 +33,16 @@ class Model:
         return int(self.network.config.max_position_embeddings)
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Token ids of a conversation through the checkpoint's chat template, ready for the assistant's turn."""
+        """Token ids of a conversation through the checkpoint's chat template, ready for the assistant's turn.
+
+        A conversation that ends with the assistant's turn is one whose answer was begun: the model goes on from there.
+        """
         turns = [{"role": message.role, "content": message.content} for message in messages]
-        return tuple(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=False))
+        begun = bool(turns) and turns[-1]["role"] == "assistant"
+        ids = self.tokenizer.apply_chat_template(
+            turns, add_generation_prompt=not begun, continue_final_message=begun, tokenize=True, return_dict=False
+        )
+        return tuple(ids)
 
     def resolve(self, decode: DecodeConfig) -> DecodeConfig:
         """Fill in the model's own block size and steps. Raises InputError for settings the model does not allow."""
@@ -107,6 +114,9 @@ def load_model(name: str, *, dtype: str = "auto", device: str = "auto", revision
     if dtype not in DTYPES:
         raise InputError(f"--dtype {dtype}: not one of {', '.join(DTYPES)}")
     checkpoint = open_checkpoint(name, revision)
+    family = checkpoint.family
+    if (family.attention, family.alignment, family.shift) != ("block_causal", "absolute", False):
+        raise InputError(f"--model {name}: checkpoints of the family {family.name} cannot be decoded yet")
     device = _device(device)
     chosen = ("float32" if device == "cpu" else _own_dtype(checkpoint)) if dtype == "auto" else dtype
     network = load_network(checkpoint, getattr(torch, chosen), device)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 Transport = Literal["auto", "socket", "stream"]
-DEFAULT_IMAGE = f"unmask-sandbox:py{sys.version_info.major}.{sys.version_info.minor}"
+# The packages are in the name: an image made when there were fewer would turn right programs into crashes.
+DEFAULT_IMAGE = f"unmask-sandbox:py{sys.version_info.major}.{sys.version_info.minor}-{'-'.join(runtime.PACKAGES)}"
 _ROOM = 192 * MiB  # the zygote, memory files and temporary files of a guest, on top of the guest's own memory
 _LEAST_CEILING = 1024 * MiB
 _FIRST_UID, _UIDS = 62_000, 2_000

@@ -87,6 +87,29 @@ def test_a_leetcode_solution_passes(shared: Path, monkeypatch: pytest.MonkeyPatc
     assert judge(task, problem, as_answer(wrong), sandboxed).reward == 0.0
 
 
+def test_results_in_any_order_are_compared_without_order(shared: Path, monkeypatch: pytest.MonkeyPatch, sandboxed: None) -> None:
+    monkeypatch.setenv("UNMASK_DATA", str(shared))
+    task = load_benchmark("leetcode")
+    problem = next(problem for problem in task.load() if problem.metadata["slug"] == "word-ladder-ii")
+    assert "any order" in problem.metadata["note"]
+    assert judge(task, problem, gold_text(task, problem), sandboxed).reward == 1.0
+    paths = [["hit", "hot", "lot", "log", "cog"], ["hit", "hot", "dot", "dog", "cog"]]
+    answer = (
+        "class Solution:\n    def findLadders(self, beginWord, endWord, wordList):\n"
+        "        return {} if endWord in wordList else []"
+    )
+    for found, reward in ((paths, 1.0), (paths[::-1], 1.0), (paths[:1], 0.0)):
+        assert judge(task, problem, as_answer(answer.format(found)), sandboxed).reward == reward
+
+
+def test_leetcode_solutions_may_use_sorted_containers(shared: Path, monkeypatch: pytest.MonkeyPatch, sandboxed: None) -> None:
+    monkeypatch.setenv("UNMASK_DATA", str(shared))
+    task = load_benchmark("leetcode")
+    problem = next(problem for problem in task.load() if problem.metadata["slug"] == "closest-room")
+    assert "SortedList" in str(gold_text(task, problem))
+    assert judge(task, problem, gold_text(task, problem), sandboxed).reward == 1.0
+
+
 def test_leetcode_leaves_out_what_livecodebench_holds(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNMASK_DATA", str(shared))
     assert len(load_benchmark("leetcode").load()) == 1691
@@ -212,12 +235,7 @@ def test_functions_with_the_name_of_a_builtin_are_found() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        "humaneval",
-        # an answer without `gcd` finds the one of the prelude, which asserts and calls are always given
-        pytest.param("mbpp", marks=pytest.mark.xfail(reason="the sandbox gives the prelude to programs that ask for none")),
-        "mbpp_sanitized",
-    ],
+    ["humaneval", "mbpp", "mbpp_sanitized"],
 )
 def test_every_solution_passes_and_every_other_program_fails(name: str, sandboxed: None) -> None:
     from unmask.benchmarks import validate

@@ -13,7 +13,7 @@ from unmask.benchmarks.base import gold_text
 from unmask.benchmarks.livebench import coding
 from unmask.benchmarks.livebench.instructions import CHECKS, count_sentences
 from unmask.benchmarks.livebench.tables import TableError, read_table, same_table
-from unmask.benchmarks.livebench.task import CATEGORY
+from unmask.benchmarks.livebench.task import CATEGORY, LIVEBENCH
 from unmask.benchmarks.livebench.text import between
 from unmask.benchmarks.livebench.verifier import SCORERS, LiveBenchVerifier
 from unmask.rewards.errors import InputError
@@ -171,6 +171,10 @@ def test_scores_add_up_over_tasks_and_categories_not_questions() -> None:
     assert found["data_analysis"] == pytest.approx(0.6)
     assert found["reasoning"] == 0.5
     assert found["average"] == pytest.approx(0.55)
+    weights = LIVEBENCH.weights(problems)
+    assert sum(weight for _, weight in weights.values()) == pytest.approx(1)
+    assert sum(weights[problem][1] * score for problem, score in scores.items()) == pytest.approx(found["average"])
+    assert weights["tablejoin1"][0] == "data_analysis/tablejoin"
 
 
 @pytest.mark.parametrize(

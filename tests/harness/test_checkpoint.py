@@ -58,6 +58,24 @@ def test_a_missing_checkpoint_is_named() -> None:
     assert "did you mean 'demo'" in refused("dmeo")
 
 
+@pytest.mark.parametrize("name", ["ckpts/", "ckpts/step=100", "a/b/c"])
+def test_a_path_that_is_neither_here_nor_a_hub_name_is_named(name: str) -> None:
+    assert "no such directory" in refused(name)
+
+
+@pytest.mark.parametrize(("field", "value"), [("vocab_size", None), ("block_size", "4"), ("max_position_embeddings", -1)])
+def test_a_config_value_that_is_no_whole_number_is_named(copy: Path, field: str, value: object) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    config[field] = value
+    (copy / "config.json").write_text(json.dumps(config))
+    assert f"'{field}'" in refused(copy)
+
+
+def test_the_fingerprint_follows_the_settings_too(copy: Path) -> None:
+    edit(copy, "generation_config.json", eos_token_id=[2])
+    assert fingerprint(copy) != fingerprint(EMBEDDED["demo"])
+
+
 def test_an_empty_directory_is_no_checkpoint(tmp_path: Path) -> None:
     assert "config.json" in refused(tmp_path)
 

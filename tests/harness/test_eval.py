@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from unmask.harness.cli import main
+from unmask.harness.models.checkpoint import EMBEDDED
 
 ARITH = ["eval", "--model", "demo", "--task", "arith", "--seed", "1", "--device", "cpu"]
 
@@ -60,6 +62,17 @@ def test_the_result_carries_what_makes_it_repeatable(finished: Path) -> None:
     assert score["mean"] == pytest.approx(sum(rewards) / len(rewards))
 
 
+def test_the_result_has_the_scores_of_parts(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (task,) = json.loads((finished / "results.json").read_text())["tasks"]
+    assert set(task["breakdown"]) <= {f"level/{level}" for level in range(1, 5)}
+    assert len(task["breakdown"]) > 1
+    assert all(0 <= value <= 1 for value in task["breakdown"].values())
+    assert task["metrics"] == {}
+    run(finished)
+    shown = capsys.readouterr().out
+    assert all(part in shown for part in task["breakdown"])
+
+
 def test_the_samples_load_with_datasets(finished: Path, tmp_path: Path) -> None:
     from datasets import load_dataset
 
@@ -87,8 +100,6 @@ def test_the_written_config_repeats_the_run(finished: Path, tmp_path: Path) -> N
 
 
 def test_lost_verdicts_are_judged_again_without_generating(finished: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)
     shutil.rmtree(copy / "verdicts")
@@ -114,17 +125,17 @@ def wait_for_records(out: Path, count: int) -> None:
 
 def test_a_run_killed_at_random_moments_ends_the_same(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert main([*ARITH, "--limit", "24", "--samples", "2", "--out", str(whole)]) == 0
+    assert main([*ARITH, "--limit", "100", "--samples", "2", "--out", str(whole)]) == 0
     rng = random.Random(0)
     for count in (1, 20):
-        process = start(broken, 24)
+        process = start(broken, 100)
         wait_for_records(broken, count)
         time.sleep(rng.random() / 4)
         process.kill()
         process.communicate()
-    assert 0 < len(records(broken)) < 48
-    assert main([*ARITH, "--limit", "24", "--samples", "2", "--out", str(broken)]) == 0
-    assert len(records(broken)) == 48
+    assert 0 < (broken / "records" / "part-0.jsonl").read_bytes().count(b"\n") < 200
+    assert main([*ARITH, "--limit", "100", "--samples", "2", "--out", str(broken)]) == 0
+    assert len(records(broken)) == 200
     assert rows(broken) == rows(whole)
 
 
@@ -171,7 +182,80 @@ def test_bad_input_exits_2_with_one_helpful_line(case: str, tmp_path: Path, caps
     assert code == 2
     assert errors.count("\n") == 0
     assert hint in errors
+    assert not (tmp_path / "run" / "config.yaml").exists()
     assert not (tmp_path / "run" / "records").exists()
+
+
+def test_a_command_that_was_refused_can_be_mended_and_repeated(tmp_path: Path) -> None:
+    assert run(tmp_path / "run", "--dtype", "float12") == 2
+    assert run(tmp_path / "run") == 0
+
+
+def test_a_checkpoint_that_changed_is_another_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(EMBEDDED["demo"], model)
+    command = [
+        "eval",
+        "--model",
+        str(model),
+        "--task",
+        "arith",
+        "--limit",
+        "2",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert main(command) == 0
+    config = json.loads((model / "config.json").read_text())
+    config["rope_parameters"]["rope_theta"] = 50.0
+    (model / "config.json").write_text(json.dumps(config))
+    assert main(command) == 2
+    assert "fingerprint was" in capsys.readouterr().err
+
+
+def test_a_torn_session_line_does_not_matter(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "copy")
+    with (tmp_path / "copy" / "sessions.jsonl").open("a") as file:
+        file.write('{"task": "ar')
+    assert run(tmp_path / "copy") == 0
+
+
+def test_what_a_verifier_could_not_judge_is_judged_again_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    calls = tmp_path / "calls"
+    file.write_text(
+        "from pathlib import Path\n"
+        f"CALLS = Path({str(calls)!r})\n"
+        "def reward(problem, completion):\n"
+        "    with CALLS.open('a') as log:\n"
+        "        log.write(problem.id + chr(10))\n"
+        "    if problem.id.endswith('/1-0') and not CALLS.with_name('mended').exists():\n"
+        "        raise ValueError('the engine is down')\n"
+        "    return 1.0\n"
+    )
+    arguments = ("--verifier", f"{file}:reward", "--set", "max_verifier_errors=1.0")
+    assert run(tmp_path / "run", *arguments) == 0
+    (tmp_path / "mended").write_text("")
+    calls.write_text("")
+    assert run(tmp_path / "run", *arguments) == 0
+    assert set(calls.read_text().split()) == {"arith/1-0"}
+    (task,) = json.loads((tmp_path / "run" / "results.json").read_text())["tasks"]
+    assert task["statuses"] == {"correct": 12}
+
+
+def test_two_problems_of_one_name_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "bench.py"
+    file.write_text(
+        "from unmask.benchmarks.arith import Arith\n"
+        "class Twice(Arith):\n"
+        "    def load(self):\n"
+        "        return super().load()[:1] * 2\n"
+        "TWICE = Twice()\n"
+    )
+    assert main(["eval", "--model", "demo", "--task", f"{file}:TWICE", "--out", str(tmp_path / "run")]) == 2
+    assert "occurs twice" in capsys.readouterr().err
 
 
 def test_a_directory_of_another_run_is_refused_and_left_alone(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

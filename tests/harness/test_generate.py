@@ -93,6 +93,12 @@ def test_a_stop_token_ends_the_response_and_is_not_in_its_text(demo: Model) -> N
         assert rollout.text.startswith(demo.tokenizer.decode(rollout.token_ids[:3]))
 
 
+def test_an_answer_begun_in_the_prompt_is_gone_on_with(demo: Model) -> None:
+    asked = Message("user", "What is 2 plus 3?")
+    text = demo.tokenizer.decode(demo.encode((asked, Message("assistant", "The sum is"))))
+    assert text == demo.tokenizer.decode(demo.encode((asked,))) + "The sum is"
+
+
 def test_a_stop_token_in_the_prompt_does_not_end_the_response(demo: Model) -> None:
     turns = [Message("user", "2+2"), Message("assistant", "4"), Message("user", "3+3")]
     ids = demo.encode(turns)

@@ -1,4 +1,4 @@
-"""Decoding equals the recordings of the original SDAR code, token for token (shared/reference/dlm/sdar)."""
+"""Decoding equals the recordings of the original SDAR code, token for token (tests/data/sdar, with its provenance)."""
 
 import json
 from functools import cache
@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
+from unmask.harness.models.attention import block_causal
+from unmask.harness.models.denoiser import BlockDenoiser
 from unmask.harness.models.model import Model, load_model
 from unmask.harness.records import DecodeConfig, Remasking, Request, Rollout
 
-REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "dlm" / "sdar"
+REFERENCE = Path(__file__).parents[1] / "data" / "sdar"
 Case = dict[str, Any]
 Decoded = tuple[Case, Rollout]
 RULES: dict[str, Remasking] = {"low_confidence_static": "static", "low_confidence_dynamic": "dynamic", "sequential": "sequential"}
 
-pytestmark = pytest.mark.skipif(not REFERENCE.exists(), reason="shared/reference/dlm is not beside this checkout")
-
 
 def cases() -> list[Case]:
-    if not REFERENCE.exists():
-        return []
     recorded: list[Case] = json.loads((REFERENCE / "generations.json").read_text())["cases"]
     return [case for case in recorded if case["token_choice"] != "seeded"]
 
@@ -83,3 +83,23 @@ def test_pass_counts_equal_the_original(decoded: list[Decoded]) -> None:
         passes = rollout.forward_passes
         assert passes.denoise == case["n_denoise_forwards"], case["name"]
         assert passes.prefill + passes.cache == case["n_store_forwards"], case["name"]
+
+
+@pytest.mark.parametrize("block_size", [4, 8, 24])
+def test_logits_equal_the_original(block_size: int) -> None:
+    recorded = load_file(REFERENCE / "logits.safetensors")
+    name = "logits.full" if block_size == 24 else f"logits.block{block_size}"
+    positions = torch.arange(24).unsqueeze(0)
+    mask = block_causal(positions, positions, block_size).unsqueeze(1)
+    with torch.inference_mode():
+        found = model().network(input_ids=recorded["inputs.x"], position_ids=positions, attention_mask=mask).logits
+    assert torch.allclose(found, recorded[name], atol=1e-4)
+
+
+def test_the_cached_block_has_the_logits_of_the_original() -> None:
+    recorded = load_file(REFERENCE / "logits.safetensors")
+    ids = recorded["inputs.x"]
+    denoiser = BlockDenoiser(model().network, 8, rows=1)
+    denoiser.prefill(0, ids[0, :16].tolist())
+    found = denoiser.run(torch.tensor([16]), ids[:, 16:24], torch.tensor([0]))
+    assert torch.allclose(found, recorded["logits.cached_block8_16_24"], atol=1e-4)

@@ -41,7 +41,8 @@ def block(code: str) -> str:
 def test_it_is_a_picklable_verifier_with_a_name_and_a_version() -> None:
     verifier: CodeVerifier = pickle.loads(pickle.dumps(CodeVerifier(partial=True)))
     assert isinstance(verifier, Verifier)
-    assert (verifier.name, verifier.version, verifier.partial) == ("code", "1", True)
+    assert (verifier.name, verifier.partial) == ("code", True)
+    assert verifier.version != CodeVerifier().version  # a partial reward is another verdict
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_it_is_a_picklable_verifier_with_a_name_and_a_version() -> None:
         ("print(3)", "wrong", "test 2 of 2: wrong: line 1: expected '10', got '3'"),
         ("exit(0)", "wrong", "test 1 of 2: wrong"),
         ("1/0", "crashed", "test 1 of 2: crashed: ZeroDivisionError"),
-        ("while True: pass", "timeout", "test 1 of 2: timeout: used more than its 1 s of CPU time"),
+        ("while True: pass", "timeout", "test 1 of 2: timeout: "),
         ("x = bytearray(1 << 40)", "timeout", "test 1 of 2: memory"),
         ("import ctypes\nctypes.CDLL(None).ptrace(0, 0, 0, 0)", "refused", "test 1 of 2: denied"),
     ],

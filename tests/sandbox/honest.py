@@ -115,6 +115,7 @@ HONEST: dict[str, tuple[str, str, str]] = {
         "1/2 1.41421356237309504880168872421\n",
     ),
     "numpy": ("import numpy as np\nprint(int(np.arange(10).sum()), np.linalg.det(np.eye(3)))", "", "45 1.0\n"),
+    "sorted containers": ("from sortedcontainers import SortedList\nprint(SortedList([3, 1, 2])[0])", "", "1\n"),
     "numpy random with a seed": (
         "import numpy as np\nr = np.random.RandomState(1)\nprint(r.randint(0, 100, 3).tolist())",
         "",
