@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from . import runtime
 from .backends.base import Backend
@@ -16,6 +17,9 @@ from .core import Sandbox
 from .errors import SandboxError, SandboxFault, SandboxUnavailable
 from .probes import Probe, run_probes
 from .records import Limits
+
+if TYPE_CHECKING:
+    from .backends.docker import Transport
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ def open_sandbox(
     workers: int | None = None,
     packages: tuple[str, ...] = _DEFAULT_PACKAGES,
     image: str | None = None,
+    transport: "Transport" = "auto",
 ) -> Sandbox:
     """Open a sandbox that has been proved to hold.
 
@@ -42,6 +47,8 @@ def open_sandbox(
         workers: programs at a time; by default one per core of this machine that we may use.
         packages: what programs may import besides the standard library.
         image: for docker, instead of the image that `unmask sandbox build` makes.
+        transport: for docker, how programs reach its containers: "socket", "stream", or "auto", which knows where the first
+            works.
 
     Raises SandboxUnavailable with one line that says what is missing and how to mend it.
     """
@@ -53,7 +60,9 @@ def open_sandbox(
     refusals: list[str] = []
     for name in wanted:
         try:
-            return _open(name, limits, workers, packages, image, refusals)
+            return _open(
+                make_backend(name, packages, image, transport), (name, packages, image, transport), limits, workers, refusals
+            )
         except SandboxUnavailable as error:
             refusals.append(str(error))
     if backend != "auto":
@@ -64,13 +73,13 @@ def open_sandbox(
     )
 
 
-def _open(name: str, limits: Limits, workers: int, packages: tuple[str, ...], image: str | None, refusals: list[str]) -> Sandbox:
-    backend = make_backend(name, packages, image)
+def _open(backend: Backend, key: tuple[object, ...], limits: Limits, workers: int, refusals: list[str]) -> Sandbox:
     backend.prepare()
+    name = backend.name
     choice = f"{name}" + (f" (stronger ones are not available: {'; '.join(refusals)})" if refusals else "")
     sandbox = Sandbox(backend, limits, workers, choice)
     try:
-        _prove(sandbox, (name, packages, image))
+        _prove(sandbox, key)
     except BaseException:
         sandbox.close()
         raise
@@ -78,10 +87,12 @@ def _open(name: str, limits: Limits, workers: int, packages: tuple[str, ...], im
     return sandbox
 
 
-def make_backend(name: str, packages: tuple[str, ...] = _DEFAULT_PACKAGES, image: str | None = None) -> Backend:
+def make_backend(
+    name: str, packages: tuple[str, ...] = _DEFAULT_PACKAGES, image: str | None = None, transport: "Transport" = "auto"
+) -> Backend:
     """Return the backend `name`, not yet prepared."""
     makers: dict[str, Callable[[], Backend]] = {
-        "docker": lambda: _docker(packages, image),
+        "docker": lambda: _docker(packages, image, transport),
         "namespace": lambda: _namespace(packages),
         "restricted": lambda: _restricted(packages),
         "process": lambda: _process(packages),
@@ -113,10 +124,10 @@ def prove(name: str, image: str | None = None) -> tuple[list[Probe], str]:
         return [], str(error)
 
 
-def _docker(packages: tuple[str, ...], image: str | None) -> Backend:
+def _docker(packages: tuple[str, ...], image: str | None, transport: "Transport") -> Backend:
     from .backends.docker import DockerBackend
 
-    return DockerBackend(packages, image)
+    return DockerBackend(packages, image, transport)
 
 
 def _namespace(packages: tuple[str, ...]) -> Backend:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from . import runtime
-from .backends.docker import DEFAULT_IMAGE, connect
+from .backends.docker import DEFAULT_IMAGE
+from .backends.engine import connect
 from .errors import SandboxUnavailable
 
 _LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "site-packages", "dist-packages"}
@@ -67,6 +68,8 @@ def _from_dockerfile(client: Any, image: str, say: Callable[[str], None]) -> str
 def _from_host(client: Any, image: str, say: Callable[[str], None]) -> str:
     from docker.errors import DockerException
 
+    if sys.platform != "linux":
+        raise SandboxUnavailable("docker: only the Python of a Linux machine can be packed into an image; use --from dockerfile")
     say(f"building {image} from {sys.version.split()[0]} of this machine")
     repository, _, tag = image.partition(":")
     changes = [

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from .backends.base import Backend
+from .channel import WorkerBroken
 from .errors import SandboxFault, SandboxUnavailable
 from .records import Limits
-from .worker import GuestOutcome, GuestSpec, Worker, WorkerBroken
+from .worker import GuestOutcome, GuestSpec, Worker
 
 _RUNS_PER_WORKER = 2000
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .. import runtime
+from ..channel import SocketChannel
 from ..errors import SandboxUnavailable
 from ..records import Limits
 from ..worker import Worker
@@ -41,9 +42,7 @@ class Backend(Protocol):
 def require_linux(name: str) -> None:
     """The calls that every backend on this machine needs."""
     if not hasattr(os, "memfd_create") or not hasattr(os, "pidfd_open"):
-        raise SandboxUnavailable(
-            f"{name}: needs Linux 5.3 or newer; elsewhere run unmask in a Linux virtual machine or container"
-        )
+        raise SandboxUnavailable(f"{name}: needs Linux 5.3 or newer; elsewhere use docker")
 
 
 def modules(packages: tuple[str, ...], heavy: bool) -> tuple[str, ...]:
@@ -95,7 +94,7 @@ def launch(config: dict[str, Any], *, heavy: bool, cleanup: Callable[[], None] |
         lines = log.read().decode("utf-8", "replace").strip().splitlines()
         return f": {lines[-1]}" if lines else ""
 
-    worker = Worker(ours, close, heavy=heavy, words=words)
+    worker = Worker(SocketChannel(ours), close, heavy=heavy, words=words)
     try:
         worker.wait_ready(START_SECONDS)
     except BaseException:

@@ -9,10 +9,11 @@ import os
 from dataclasses import dataclass
 
 from .. import runtime
+from ..channel import WorkerBroken
 from ..errors import SandboxUnavailable
 from ..guest import seccomp
 from ..records import Limits
-from ..worker import Worker, WorkerBroken
+from ..worker import Worker
 from . import base
 
 _FIRST_UID, _UIDS = 61_000, 4_000  # unassigned in most distributions; only resource counters would be shared in a clash

@@ -7,9 +7,10 @@ so in every record (`isolated` is False), and warns when it is opened.
 
 from dataclasses import dataclass
 
+from ..channel import WorkerBroken
 from ..errors import SandboxUnavailable
 from ..records import Limits
-from ..worker import Worker, WorkerBroken
+from ..worker import Worker
 from . import base
 
 

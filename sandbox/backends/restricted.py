@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from itertools import count
 
 from .. import runtime
+from ..channel import WorkerBroken
 from ..errors import SandboxUnavailable
 from ..guest import landlock, seccomp
 from ..records import Limits
-from ..worker import Worker, WorkerBroken
+from ..worker import Worker
 from . import base
 
 _FIRST_UID, _UIDS = 65_000, 500

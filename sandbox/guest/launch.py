@@ -1,7 +1,7 @@
 """The first code of a worker: `python -s -S -P launch.py CONFIG FD`, FD being the control connection.
 
-Also used inside a container, where the files of this folder arrive as text (see `unpack` in the docker backend) and the
-control connection is a socket in a directory that host and container share.
+Also used inside a container, where the files of this folder arrive as text (see `backends/docker_boot.py`) over the control
+connection: a socket in a directory that host and container share, or the streams to which the engine attaches the host.
 """
 
 import importlib
@@ -11,10 +11,13 @@ import shutil
 import signal
 import socket
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .zygote import Control
 
 
-def main(config: dict[str, Any], control: socket.socket) -> None:
+def main(config: dict[str, Any], control: "Control") -> None:
     """Confine this process as `config` says and serve until the host is gone."""
     from . import jail, zygote
 
@@ -48,7 +51,7 @@ def relocate(config: dict[str, Any]) -> None:
     importlib.invalidate_caches()
 
 
-def serve(config: dict[str, Any], control: socket.socket) -> None:
+def serve(config: dict[str, Any], control: "Control") -> None:
     """Warm up and answer requests."""
     from . import landlock, zygote
 
@@ -62,9 +65,10 @@ def serve(config: dict[str, Any], control: socket.socket) -> None:
 
 def start() -> None:
     """The entry point of a worker on this machine."""
+    from . import wire
+
     config = json.loads(sys.argv[1])
-    control = socket.socket(fileno=int(sys.argv[2]))
-    main(config, control)
+    main(config, wire.Packets(socket.socket(fileno=int(sys.argv[2]))))
     os._exit(0)
 
 

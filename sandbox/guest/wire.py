@@ -1,4 +1,4 @@
-"""Messages between the host and a worker: one JSON object per packet, with descriptors beside it."""
+"""Messages between the host and a worker that share a socket: one JSON object per packet, with descriptors beside it."""
 
 import array
 import json
@@ -26,3 +26,22 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | Non
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
     return json.loads(data), list(fds)
+
+
+class Packets:
+    """The control connection as the zygote uses it. Guests write into the host's own memory files: a reply carries no bytes."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def fileno(self) -> int:
+        """A descriptor that hangs up when the host is gone."""
+        return self._connection.fileno()
+
+    def receive(self) -> tuple[dict[str, Any], list[int]] | None:
+        """Return a request and five memory files for each guest; None when the host has closed."""
+        return receive(self._connection)
+
+    def reply(self, message: dict[str, Any], limits: dict[str, Any] | None = None, fds: list[int] | tuple[int, ...] = ()) -> None:
+        """Answer; `limits` and `fds` are for connections that have to carry the output."""
+        send(self._connection, message)

@@ -11,15 +11,14 @@ import os
 import select
 import shutil
 import signal
-import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from . import calls, child, linux, program, tester, watch, wire
+from . import calls, child, linux, program, tester, watch
 
 _ROLES = {"program": program.run_program, "call": calls.run_calls, "serve": calls.serve, "test": tester.run_tests}
 _FDS_PER_GUEST = 5
@@ -34,6 +33,18 @@ class Fault(RuntimeError):  # noqa: N818 - the field's term
 
 class HostGone(RuntimeError):  # noqa: N818 - an event, not an error
     """The control connection has closed."""
+
+
+class Control(Protocol):
+    """The connection to the host: `wire.Packets`, or `stream.Pipes` where the two share no socket."""
+
+    def fileno(self) -> int: ...
+
+    def receive(self) -> tuple[dict[str, Any], list[int]] | None: ...
+
+    def reply(
+        self, message: dict[str, Any], limits: dict[str, Any] | None = None, fds: list[int] | tuple[int, ...] = ()
+    ) -> None: ...
 
 
 class Outcome(NamedTuple):
@@ -69,7 +80,7 @@ class Guest:
 class Zygote:
     """Serves requests on `control` until it closes."""
 
-    def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
+    def __init__(self, control: Control, config: dict[str, Any]) -> None:
         self._control = control
         self._guests: list[Guest] = []  # of the request at hand
         self._how = child.Confinement(config)
@@ -86,28 +97,33 @@ class Zygote:
 
     def serve(self) -> None:
         """Answer requests one after another."""
-        wire.send(self._control, {"ready": True, "python": sys.version.split()[0], "pid": os.getpid()})
-        while True:
-            message = wire.receive(self._control)
-            if message is None:
-                return
+        self._control.reply({"ready": True, "python": sys.version.split()[0], "pid": os.getpid()})
+        while (message := self._control.receive()) is not None:
             request, fds = message
             try:
-                reply = self._run(request, fds)
-            except (Fault, OSError) as error:
-                self._kill_all(self._guests)
-                reply = {"fault": str(error), "retire": True}
-            except HostGone:
-                self._kill_all(self._guests)
-                return
+                reply = self._answer(request, fds)
+                if reply is None:
+                    return
+                self._control.reply(reply, None if "fault" in reply else request["limits"], fds)
             finally:
-                for guest in self._guests:
-                    guest.close()
-                self._guests = []
                 for fd in fds:
                     with suppress(OSError):
                         os.close(fd)
-            wire.send(self._control, reply)
+
+    def _answer(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any] | None:
+        """Run a request and leave nothing of it. None when the host has gone meanwhile."""
+        try:
+            return self._run(request, fds)
+        except (Fault, OSError) as error:
+            self._kill_all(self._guests)
+            return {"fault": str(error), "retire": True}
+        except HostGone:
+            self._kill_all(self._guests)
+            return None
+        finally:
+            for guest in self._guests:
+                guest.close()
+            self._guests = []
 
     def _run(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         roles, limits = request["roles"], request["limits"]

@@ -5,15 +5,27 @@ from collections.abc import Iterator
 import pytest
 from unmask.sandbox import Limits, Sandbox, SandboxUnavailable, open_sandbox
 
-ISOLATING = ("docker", "namespace", "restricted")
+STREAM = "docker-stream"  # the docker backend as it works where no socket can be shared
+ISOLATING = ("docker", STREAM, "namespace", "restricted")
 QUICK = Limits(cpu_seconds=1.0, wall_seconds=2.0, memory=128 << 20, output=1 << 20, file_size=4 << 20, disk=8 << 20, files=200)
 
 
-def open_or_skip(backend: str, **options: object) -> Sandbox:
+def options(kind: str) -> dict[str, object]:
+    """The arguments of `open_sandbox` for a backend, or for STREAM."""
+    return {"backend": "docker", "transport": "stream"} if kind == STREAM else {"backend": kind}
+
+
+def open_or_skip(kind: str, **others: object) -> Sandbox:
     try:
-        return open_sandbox(backend, **options)  # type: ignore[arg-type]
+        return open_sandbox(**{**options(kind), **others})  # type: ignore[arg-type]
     except SandboxUnavailable as missing:
         pytest.skip(str(missing))
+
+
+def open_another(sandbox: Sandbox, **others: object) -> Sandbox:
+    """A second sandbox of the same kind."""
+    stream = getattr(sandbox._pool.backend, "transport", "") == "stream"
+    return open_or_skip(STREAM if stream else sandbox.backend, **others)
 
 
 @pytest.fixture(scope="session", params=ISOLATING)

@@ -1,5 +1,6 @@
 """The host is left as it was: after success, failure, Ctrl-C and SIGKILL; broken workers are replaced; forks get their own."""
 
+import json
 import multiprocessing
 import pickle
 import signal
@@ -14,12 +15,12 @@ from unmask.sandbox import Limits, Sandbox, SandboxFault, SandboxUnavailable, op
 from unmask.sandbox.backends.scratch import Directory, sweep
 from unmask.sandbox.choose import NAMES
 
-from .conftest import ISOLATING, open_or_skip
+from .conftest import ISOLATING, open_another, open_or_skip, options
 
 HOST = """
-import sys, threading, time
+import json, sys, threading, time
 from unmask.sandbox import Limits, open_sandbox
-sandbox = open_sandbox(sys.argv[1], workers=2)
+sandbox = open_sandbox(**json.loads(sys.argv[1]), workers=2)
 program = "import os, time, ctypes\\nctypes.CDLL(None).prctl(15, b'unmask-left', 0, 0, 0)\\nopen('x', 'w').write('x')\\ntime.sleep(60)"
 threading.Thread(target=sandbox.run, args=(program,), kwargs={"limits": Limits(cpu_seconds=60)}, daemon=True).start()
 time.sleep(float(sys.argv[2]))
@@ -50,7 +51,7 @@ def containers(owner: int) -> list[str]:
         client = docker.from_env()
     except (ImportError, DockerException):
         return []
-    from unmask.sandbox.backends.docker import LABEL
+    from unmask.sandbox.backends.engine import LABEL
 
     found = client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
     return [c.name for c in found if c.labels[LABEL].split(":")[1] == str(owner)]
@@ -69,7 +70,7 @@ def test_the_host_is_left_as_it_was(backend: str, ending: str) -> None:
     open_or_skip(backend, workers=1).close()
     how = ending if ending == "fail" else "wait" if ending in ("interrupt", "kill") else "end"
     host = subprocess.Popen(
-        [sys.executable, "-c", HOST, backend, "2.5" if backend == "docker" else "1.5", how],
+        [sys.executable, "-c", HOST, json.dumps(options(backend)), "2.5" if "docker" in backend else "1.5", how],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
@@ -85,7 +86,7 @@ def test_the_host_is_left_as_it_was(backend: str, ending: str) -> None:
 
 
 def test_closing_ends_the_workers(sandbox: Sandbox) -> None:
-    with open_sandbox(sandbox.backend, workers=1) as opened:
+    with open_another(sandbox, workers=1) as opened:
         opened.run("print(1)")
         assert opened._pool.workers()
     assert opened._pool.workers() == []
@@ -94,7 +95,7 @@ def test_closing_ends_the_workers(sandbox: Sandbox) -> None:
 
 
 def test_a_worker_that_is_killed_is_replaced_and_its_program_run_again(sandbox: Sandbox) -> None:
-    with open_sandbox(sandbox.backend, workers=1) as opened:
+    with open_another(sandbox, workers=1) as opened:
         opened.run("print(1)")
         (worker,) = opened._pool.workers()
         worker._close()
@@ -103,7 +104,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_program_run_again(sandbox: 
 
 
 def test_a_program_whose_worker_dies_twice_is_a_fault_and_no_verdict(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open_sandbox(sandbox.backend, workers=1) as opened:
+    with open_another(sandbox, workers=1) as opened:
         start = opened._pool.backend.start
 
         def doomed(**options: object) -> object:
@@ -122,7 +123,7 @@ def test_a_program_whose_worker_dies_twice_is_a_fault_and_no_verdict(sandbox: Sa
 
 def test_an_old_worker_is_retired(any_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unmask.sandbox.pool._RUNS_PER_WORKER", 3)
-    with open_sandbox(any_sandbox.backend, workers=1) as opened:
+    with open_another(any_sandbox, workers=1) as opened:
         first = opened._pool.workers()
         for _ in range(13):
             assert opened.run("print(1)").status == "ok"
@@ -147,7 +148,7 @@ def test_a_fork_of_the_host_gets_workers_of_its_own(any_sandbox: Sandbox) -> Non
 
 
 def test_heavy_packages_are_loaded_in_workers_of_their_own(any_sandbox: Sandbox) -> None:
-    with open_sandbox(any_sandbox.backend, workers=1) as opened:
+    with open_another(any_sandbox, workers=1) as opened:
         assert opened.run("import sys; print('sympy' in sys.modules)").stdout == b"False\n"
         assert not opened._pool.workers()[0].heavy
         assert opened.run("import sys\nbefore = 'sympy' in sys.modules\nimport sympy\nprint(before)").stdout == b"True\n"

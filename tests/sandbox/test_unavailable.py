@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from unmask.sandbox import SandboxUnavailable, choose, open_sandbox
 from unmask.sandbox.backends import docker as docker_backend
+from unmask.sandbox.backends import docker_boot
 from unmask.sandbox.guest import landlock, seccomp
 from unmask.sandbox.probes import Probe, run_probes
 
@@ -53,10 +54,13 @@ def test_without_our_image_the_message_names_the_command(monkeypatch: pytest.Mon
 def test_an_image_without_python_is_refused_with_the_engines_words(monkeypatch: pytest.MonkeyPatch) -> None:
     open_or_skip("docker", workers=1).close()
     monkeypatch.setattr(choose, "_proofs", {})
-    monkeypatch.setattr(docker_backend, "_BOOT", "raise SystemExit('no')")
-    monkeypatch.setattr(docker_backend, "_START_SECONDS", 2.0)
+    for name in ("_BOOT_SOCKET", "_BOOT_STREAM"):
+        monkeypatch.setattr(docker_boot, name, "raise SystemExit('no')")
+    monkeypatch.setattr(docker_boot, "START_SECONDS", 2.0)
     with pytest.raises(SandboxUnavailable, match="did not start"):
-        open_sandbox("docker")
+        open_sandbox("docker", transport="socket")
+    with pytest.raises(SandboxUnavailable, match=r"the worker (ended|is gone .*): no"):
+        open_sandbox("docker", transport="stream")
 
 
 def test_auto_says_why_it_did_not_take_a_stronger_backend(

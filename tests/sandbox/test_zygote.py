@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from unmask.sandbox.guest import zygote
+from unmask.sandbox.guest import wire, zygote
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_where_process_ids_are_shared_only_the_guest_is_killed(kills: list[tuple
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     report, end = os.pipe()
     with ours, theirs:
-        killer = zygote.Zygote(theirs, {"shared_pids": True, **config})
+        killer = zygote.Zygote(wire.Packets(theirs), {"shared_pids": True, **config})
         guest = zygote.Guest(child.pid, report)
         killer._kill_round([guest])
         assert child.wait(10) == -signal.SIGKILL
