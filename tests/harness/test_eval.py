@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,9 @@ def test_lost_verdicts_are_judged_again_without_generating(finished: Path, tmp_p
 
 def start(out: Path, limit: int) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "unmask.harness.cli", *ARITH, "--limit", str(limit), "--samples", "2", "--out", str(out)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell that runs the suite in the background has it ignore Ctrl-C, which its children inherit.
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
 
 
 def wait_for_records(out: Path, count: int) -> None:
