@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,8 @@ def test_the_host_is_left_as_it_was(backend: str, ending: str) -> None:
         [sys.executable, "-c", HOST, json.dumps(options(backend)), "2.5" if "docker" in backend else "1.5", how],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        # A shell that runs the suite in the background has it ignore Ctrl-C, which its children inherit.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert host.stdout is not None
     assert host.stdout.readline() == b"running\n"
