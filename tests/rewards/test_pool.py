@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -287,9 +288,11 @@ def start_script(tmp_path: Path, body: str) -> "subprocess.Popen[str]":
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT).format(body=body))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MARK": str(tmp_path)}
-    return subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, start_new_session=True
-    )
+    # A shell that runs the suite in the background has it ignore Ctrl-C, which its children inherit.
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    options = {"text": True, "env": env, "start_new_session": True, "preexec_fn": listen}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, str(script)], **pipes, **options)  # type: ignore[call-overload,no-any-return]
 
 
 def test_a_script_without_a_main_guard_can_define_its_own_verifier(tmp_path: Path) -> None:
