@@ -1,7 +1,8 @@
 """A run's settings: one dataclass, read from a YAML file, flags and `--set key.path=value`, in this order.
 
 An unknown key is an error that names the nearest known one. Which settings are part of a run's identity stands in
-`IDENTITY`: the others (batch size, workers, device) may change when a run is resumed.
+`IDENTITY`: the others (batch size, threads, workers) may change when a run is resumed. So may the device, where the dtype that
+"auto" stands for stays the same.
 """
 
 import math

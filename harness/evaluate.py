@@ -1,7 +1,7 @@
 """Runs an evaluation into a run directory: generate, verify meanwhile, report. Repeating it resumes.
 
 One thread generates; verdicts come from the pool's processes while it does. Every completion and every verdict is on disk
-as soon as it exists. What is there already is neither generated nor judged again.
+as soon as it exists. What is there already is neither generated nor judged again, but for what a verifier could not judge.
 """
 
 import json
