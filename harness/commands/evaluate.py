@@ -1,0 +1,72 @@
+"""`unmask eval`."""
+
+import argparse
+from pathlib import Path
+
+from ...rewards.errors import InputError
+from . import Commands, fail
+
+_EXAMPLE = """\
+examples:
+  unmask eval --model demo --task arith --limit 200 --samples 2 --out runs/arith
+  unmask eval --model JetLM/SDAR-1.7B-Chat --task gsm8k,math500 --decode static --set decode.temperature=0 --out runs/sdar
+  unmask eval --config runs/arith/config.yaml --out runs/again
+
+The same command again resumes. Settings: --set KEY=VALUE with decode.KEY (block_size, steps_per_block, threshold, temperature,
+top_k, top_p, confidence, max_new_tokens, stop, ...), task.KEY and verifier.KEY (their options), threads, workers."""
+
+
+def add_parser(commands: Commands) -> None:
+    command = commands.add_parser(
+        "eval",
+        help="score a checkpoint on benchmarks",
+        description="Decode a checkpoint on benchmarks, verify the answers, and report scores with error bars.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--model", metavar="M", help="demo, a checkpoint directory, or a hub id")
+    command.add_argument("--task", metavar="T[,T]", help="benchmarks, separated by commas (see `unmask list tasks`)")
+    command.add_argument("--out", metavar="DIR", type=Path, help="run directory; an existing one of the same run is resumed")
+    command.add_argument("--config", metavar="FILE", type=Path, help="YAML file with the same settings; flags win")
+    command.add_argument("--limit", metavar="N", type=int, help="only the first N problems of each task")
+    command.add_argument("--samples", metavar="K", type=int, help="samples per problem (default: the task's)")
+    command.add_argument("--seed", metavar="S", type=int, help="seed of all sampling (default 0)")
+    command.add_argument("--decode", metavar="NAME", help="decoding preset: dynamic (default), static, sequential")
+    command.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="any other setting, repeatable")
+    command.add_argument("--data", metavar="PATH", help="read the task's problems from this file")
+    command.add_argument("--verifier", metavar="V", help="judge with this verifier instead of the task's")
+    command.add_argument("--rule", metavar="R", help="scoring rule, where the task or its verifier knows several")
+    command.add_argument("--max-batch", metavar="N", type=int, help="sequences that share a forward pass (default 32)")
+    command.add_argument("--revision", metavar="R", help="revision of a hub checkpoint")
+    command.add_argument("--dtype", metavar="D", help="auto (default), float32, bfloat16, float16")
+    command.add_argument("--device", metavar="D", help="auto (default), cpu, cuda, cuda:1, ...")
+    command.add_argument("--dry-run", action="store_true", help="print the resolved plan and stop")
+    command.set_defaults(run=_eval)
+
+
+_EVAL_FLAGS = (
+    *("model", "task", "limit", "samples", "seed", "data", "verifier", "rule", "max_batch", "revision", "dtype", "device"),
+)
+
+
+def _eval(args: argparse.Namespace) -> int:
+    from ..config import read_config
+
+    config = read_config(args.config, {name: getattr(args, name) for name in _EVAL_FLAGS}, args.set, args.decode)
+    if args.dry_run:
+        from ..dry_run import print_plan
+
+        print_plan(config)
+        return 0
+    if args.out is None:
+        raise InputError("--out missing; give a folder for the run, for example --out runs/first")
+    from ..evaluate import RunError, evaluate
+    from ..tables import print_results
+
+    try:
+        result = evaluate(config, args.out)
+    except RunError as error:
+        return fail(error, 1)
+    print_results(result.tasks)
+    print(f"run directory: {result.path}")
+    return 0

@@ -1,0 +1,23 @@
+"""`unmask list`."""
+
+import argparse
+
+from . import Commands
+
+
+def add_parser(commands: Commands) -> None:
+    command = commands.add_parser(
+        "list",
+        help="what there is: tasks, models, verifiers",
+        description="List what there is.",
+        epilog="example: unmask list tasks",
+    )
+    command.add_argument("what", nargs="?", choices=("tasks", "models", "verifiers"), help="default: everything")
+    command.set_defaults(run=_list)
+
+
+def _list(args: argparse.Namespace) -> int:
+    from ..listing import print_lists
+
+    print_lists(args.what)
+    return 0
