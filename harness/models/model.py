@@ -10,7 +10,8 @@ from typing import Any
 from ...rewards.errors import InputError
 from ...rewards.records import Message
 from ..records import DecodeConfig, ModelInfo, Request, Rollout
-from .checkpoint import Checkpoint, fingerprint, load_network, open_checkpoint
+from .checkpoint import Checkpoint, fingerprint, open_checkpoint
+from .network import load_network
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
