@@ -14,7 +14,7 @@ from typing import NoReturn
 from ..rewards.errors import InputError
 from ..sandbox import cli as sandbox
 from ..sandbox.errors import SandboxUnavailable
-from .commands import Commands, doctor, evaluate, fail, listing, score, validate
+from .commands import Commands, compare, doctor, evaluate, fail, listing, score, validate
 
 _COMMANDS = tuple(
     command.add_parser
@@ -22,6 +22,7 @@ _COMMANDS = tuple(
         evaluate,
         score,
         validate,
+        compare,
         sandbox,
         listing,
         doctor,
