@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from .attention import block_causal
+from .memory import CachePlan, Layout, position_bytes
 from .rows import ATTENTION, Blocks, Padding, Piece, Prompt, RowCache
 
 KEY_STEP = 64
@@ -32,11 +33,12 @@ GROWTH = 256
 class BlockDenoiser:
     """Runs blocks of `block_size` tokens for up to `rows` sequences at once. Not thread-safe."""
 
-    def __init__(self, network: Any, block_size: int, rows: int) -> None:
+    def __init__(self, network: Any, block_size: int, rows: int, budget: int | None = None) -> None:
         self.network = network
         self.block_size = block_size
         self._floor = row_floor(network)
-        self._cache = RowCache(network, rows)
+        self._plan = CachePlan(rows, position_bytes(network), budget)
+        self._cache = RowCache(network)
         self._prompts: list[tuple[int, list[int]]] = []
         self._shared: list[tuple[int, int, int]] = []
         self._kept: list[tuple[int, int, Tensor]] = []
@@ -48,6 +50,29 @@ class BlockDenoiser:
     def _device(self) -> torch.device:
         device: torch.device = next(self.network.parameters()).device
         return device
+
+    def room(self, positions: int, used: int) -> int:
+        """How many rows there may be once a sequence of `positions` is among them; makes the room if the `used` ones still fit.
+
+        With a budget the cache is laid out for whole sequences ahead; without one it grows with them. Raises InputError if the
+        budget does not hold one such sequence.
+        """
+        if self._plan.budget is None:
+            return self._plan.rows
+        wanted = max(-(-positions // KEY_STEP) * KEY_STEP, self._cache.layout.positions)
+        layout = self._plan.layout(wanted)
+        if layout != self._cache.layout and used < layout.rows:
+            self._resize(layout)
+        return layout.rows
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory of the cache."""
+        return self._cache.bytes
+
+    @torch.inference_mode()
+    def _resize(self, layout: Layout) -> None:
+        self._cache.resize(layout)
 
     def prefill(self, row: int, ids: list[int]) -> None:
         """With the next pass, write the cache of `row` from position 0 on: whole blocks of a prompt."""
@@ -68,7 +93,7 @@ class BlockDenoiser:
     @torch.inference_mode()
     def move(self, source: int, target: int) -> None:
         """Give `target` the place of `source` in all that follows: how a freed row is filled."""
-        self._cache.copy(source, target, self._cache.capacity)
+        self._cache.copy(source, target, self._cache.layout.positions)
         self._kept = [(target if row == source else row, start, tokens) for row, start, tokens in self._kept]
 
     @torch.inference_mode()
@@ -110,8 +135,8 @@ class BlockDenoiser:
     def _reserve(self, positions: int) -> int:
         """Make the cache long enough; returns how many keys a row's queries are shown."""
         length = -(-positions // KEY_STEP) * KEY_STEP
-        if length > self._cache.capacity:
-            self._cache.grow(-(-length // GROWTH) * GROWTH)
+        if length > self._cache.layout.positions:
+            self._cache.resize(Layout(self._plan.rows, -(-length // GROWTH) * GROWTH))
         return length
 
     def _forward(self, flat: "_Flat") -> Tensor:

@@ -19,6 +19,8 @@ from transformers import AttentionInterface, AttentionMaskInterface, Cache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from .memory import Layout, cache_shape
+
 ATTENTION = "unmask"
 """The name under which transformers' classes find `attend`."""
 
@@ -87,15 +89,23 @@ class Padding:
 class RowCache(Cache):  # type: ignore[misc]
     """Keys and values of all rows, (rows, KV heads, capacity, head dim) per layer."""
 
-    def __init__(self, network: Any, rows: int) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__(layers=[])
-        config = network.config
-        self.rows, self.capacity = rows, 0
-        self._count, self._heads = config.num_hidden_layers, config.num_key_value_heads
-        self._dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self._layout = Layout(0, 0)
+        self._heads, self._dim = cache_shape(network)
         self._like = next(network.parameters())
-        self._layers_kv: list[tuple[Tensor, Tensor]] = []
+        empty = self._like.new_zeros(0, self._heads, 0, self._dim)
+        self._layers_kv = [(empty, empty)] * network.config.num_hidden_layers
         self._copies: Sequence[tuple[int, int, int]] = ()
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    @property
+    def bytes(self) -> int:
+        """What the buffers take."""
+        return sum(tensor.nbytes for pair in self._layers_kv for tensor in pair)
 
     def prepare(self, rows: Tensor, positions: Tensor, copies: Sequence[tuple[int, int, int]] = ()) -> None:
         """Say where the next pass writes its first `len(rows)` tokens.
@@ -122,16 +132,17 @@ class RowCache(Cache):  # type: ignore[misc]
     def get_seq_length(self, layer_idx: int = 0) -> int:
         return 0
 
-    def grow(self, capacity: int) -> None:
-        """Make room for `capacity` positions a row."""
-        fresh = []
-        for layer in range(self._count):
-            pair = tuple(self._like.new_zeros(self.rows, self._heads, capacity, self._dim) for _ in range(2))
-            if self.capacity:
-                for new, old in zip(pair, self._layers_kv[layer], strict=True):
-                    new[:, :, : self.capacity] = old
-            fresh.append((pair[0], pair[1]))
-        self._layers_kv, self.capacity = fresh, capacity
+    def resize(self, layout: Layout) -> None:
+        """Change the number of rows and positions; what both have stays. Layer by layer, so that little is there twice."""
+        rows, positions = min(layout.rows, self._layout.rows), min(layout.positions, self._layout.positions)
+        for layer, pair in enumerate(self._layers_kv):
+            fresh = []
+            for old in pair:
+                new = self._like.new_zeros(layout.rows, self._heads, layout.positions, self._dim)
+                new[:rows, :, :positions] = old[:rows, :, :positions]
+                fresh.append(new)
+            self._layers_kv[layer] = (fresh[0], fresh[1])
+        self._layout = layout
 
 
 def _copy(keys: Tensor, values: Tensor, source: int, target: int, length: int) -> None:
