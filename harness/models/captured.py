@@ -5,7 +5,7 @@ the number of shapes small. Not covered: which shapes those are (`denoiser`), an
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -56,10 +56,10 @@ class Captured:
 class CudaGraph:
     """A capture on a CUDA device; all share one memory pool, since they never run at the same time."""
 
-    _pool: object = None
+    _pool: Any = None
 
     def __init__(self, function: Callable[[], Tensor]) -> None:
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         # Libraries choose kernels and allocate workspaces on their first calls, which must not be captured.
         with torch.cuda.stream(side):

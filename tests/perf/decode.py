@@ -4,20 +4,21 @@
     python -P tests/perf/decode.py --device cuda --shape 1.7b,8b    # random weights in SDAR's shapes, bf16, with the bandwidth floor
 
 The plain loops (`plain_decoding.py`) decode one request after another, with transformers' own exact cache and without any, as the
-published loops of SDAR and TraceRL do. All decode greedily with the dynamic rule at threshold 0.9. Workloads of the embedded model:
-`arith`, 64 test problems that end by themselves (15 to 50 tokens), and `mixed`, 64 problems that go on to a length of their own
-between 64 and 640 tokens. Random weights end at their lengths. Figures are medians of `--repeat` runs, taken in turn; the loops may
-be given fewer requests (`--plain`), whose tokens a second are compared. `rows in use` is the share of the rows of a pass, weighted
-by passes, that belong to unfinished requests.
+published loops of SDAR and TraceRL do. All decode greedily with the dynamic rule at threshold 0.9. Workloads: `own`, problems of
+`arith` that the embedded model ends by itself (15 to 50 tokens); `mixed`, prompts that go on to a length of their own between
+64 and 640 tokens. The ways take turns `--repeat` times and the median counts. The slow ways may be given the first `--plain`
+requests only: tokens a second are compared. "rows in use" is the share of the rows of all passes that unfinished requests had.
+On an accelerator the floor is the time in which the weights and the cache could be read once for each pass.
 """
 
 import argparse
 import dataclasses
-import resource
+import random
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,52 +28,222 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.append(str(Path(__file__).parent))
-import plain_decoding  # type: ignore[import-not-found, unused-ignore]  # noqa: E402
+import plain_decoding  # noqa: E402
 
 from unmask import DecodeConfig, Model, Request, load_benchmark, load_model  # noqa: E402
-from unmask.harness.models.denoiser import BlockDenoiser  # noqa: E402
+from unmask.harness.decoding.usage import Usage  # noqa: E402
+from unmask.harness.models.checkpoint import EMBEDDED  # noqa: E402
+from unmask.harness.models.memory import size_text  # noqa: E402
 
 THRESHOLD = 0.9
-SHAPES = {
-    "0.1b": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "num_key_value_heads": 4, "head_dim": 64}
-    | {"intermediate_size": 2048, "vocab_size": 16384},
-    "1.7b": {"hidden_size": 2048, "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128}
-    | {"intermediate_size": 6144, "vocab_size": 151936},
-    "8b": {"hidden_size": 4096, "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128}
-    | {"intermediate_size": 12288, "vocab_size": 151936},
+SHAPES: dict[str, dict[str, Any]] = {
+    "0.1b": dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, num_key_value_heads=4, head_dim=64)
+    | dict(intermediate_size=2048, vocab_size=16384),
+    "1.7b": dict(hidden_size=2048, num_hidden_layers=28, num_attention_heads=16, num_key_value_heads=8, head_dim=128)
+    | dict(intermediate_size=6144, vocab_size=151936),
+    "8b": dict(hidden_size=4096, num_hidden_layers=36, num_attention_heads=32, num_key_value_heads=8, head_dim=128)
+    | dict(intermediate_size=12288, vocab_size=151936),
 }
 
 
 @dataclass(frozen=True)
-class Run:
-    """One way's run over a workload."""
+class Work:
+    """Prompts and how many tokens each may have."""
 
-    outputs: dict[str, list[int]]
+    name: str
+    prompts: list[tuple[int, ...]]
+    longest: list[int]
+    ends: bool
+
+    def first(self, count: int) -> "Work":
+        return dataclasses.replace(self, prompts=self.prompts[:count], longest=self.longest[:count])
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one way did with a workload."""
+
+    outputs: list[list[int]]
     passes: int
     seconds: float
+    usage: Usage | None = None
 
     @property
     def tokens(self) -> int:
-        return sum(len(tokens) for tokens in self.outputs.values())
-
-    @property
-    def rate(self) -> float:
-        return self.tokens / self.seconds
+        return sum(map(len, self.outputs))
 
 
-class Usage:
-    """Counts the rows of every forward pass of the engine, and those that belong to unfinished requests."""
+def engine(model: Model, work: Work, batch: int) -> Run:
+    """All requests through the engine."""
+    decode = DecodeConfig(temperature=0.0, threshold=THRESHOLD, max_new_tokens=max(work.longest))
+    requests = [
+        Request(str(i), 0, prompt, 0, max_new_tokens=longest)
+        for i, (prompt, longest) in enumerate(zip(work.prompts, work.longest, strict=True))
+    ]
+    usage, start = Usage(), time.perf_counter()
+    done = {int(r.problem_id): r for r in model.generate(requests, decode, max_batch=batch, usage=usage)}
+    seconds = time.perf_counter() - start
+    outputs = [list(done[i].token_ids[: done[i].length]) for i in range(len(requests))]
+    return Run(outputs, usage.passes, seconds, usage)
 
-    def __init__(self, denoiser: type[BlockDenoiser]) -> None:
-        self.rows = self.used = self.passes = self.cache_bytes = 0
-        original = denoiser.run
 
-        def counted(this: BlockDenoiser, starts: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
-            out = original(this, starts, *rest, **named)
-            self.passes += 1
-            self.used += len(starts)
-            self.rows += max(len(starts), this.row_count)
-            self.cache_bytes = max(self.cache_bytes, this.cache_bytes)
-            return out
+def plain(model: Model, work: Work, *, cached: bool) -> Run:
+    """One request after another."""
+    rules = plain_decoding.Rules(
+        model.checkpoint.block_size or 4,
+        THRESHOLD,
+        model.checkpoint.mask_id,
+        frozenset(model.checkpoint.stop_ids),
+        model.banned,
+    )
+    start = time.perf_counter()
+    answers = [
+        plain_decoding.decode(model.network, list(prompt), longest, rules, cached=cached)
+        for prompt, longest in zip(work.prompts, work.longest, strict=True)
+    ]
+    return Run([answer.tokens for answer in answers], sum(answer.passes for answer in answers), time.perf_counter() - start)
 
-        denoiser.run = counted  # type: ignore[method-assign]
+
+def endless(model: Model) -> Model:
+    """The same model, which no token stops."""
+    return Model(dataclasses.replace(model.checkpoint, stop_ids=()), model.network, model.info)
+
+
+def own(model: Model, count: int) -> Work:
+    """Problems of all levels, which the model ends by itself."""
+    problems = random.Random(0).sample(list(load_benchmark("arith", None).load()), count)
+    return Work("own", [model.encode(problem.prompt) for problem in problems], [128] * count, ends=True)
+
+
+def mixed(prompts: Sequence[tuple[int, ...]], shortest: int = 64, spread: int = 10) -> Work:
+    """Lengths from `shortest` to `spread` times that, spread evenly on a logarithmic scale and shuffled."""
+    steps = max(len(prompts) - 1, 1)
+    lengths = [round(shortest * spread ** (i / steps)) for i in range(len(prompts))]
+    random.Random(0).shuffle(lengths)
+    return Work("mixed", list(prompts), lengths, ends=False)
+
+
+def random_model(shape: str, device: str) -> Model:
+    """Random weights in the format of SDAR, with the tokenizer of the embedded model."""
+    import json
+    import shutil
+
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(0)
+    config = Qwen3Config(**SHAPES[shape], max_position_embeddings=8192, tie_word_embeddings=False)
+    with torch.device(device):
+        network = Qwen3ForCausalLM(config).to(torch.float32 if device == "cpu" else torch.bfloat16)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+            shutil.copy(EMBEDDED["demo"] / name, folder)
+        described = {**config.to_dict(), "model_type": "sdar", "architectures": ["SDARForCausalLM"]}
+        described |= {"block_size": 4, "mask_token_id": 3, "eos_token_id": 0}
+        (Path(folder) / "config.json").write_text(json.dumps(described))
+        if device == "cpu":
+            network.save_pretrained(folder)
+            (Path(folder) / "config.json").write_text(json.dumps(described))
+            return load_model(folder)
+        demo = load_model("demo")
+        return Model(demo.checkpoint, network.eval(), demo.info)
+
+
+def measure(model: Model, work: Work, batch: int, repeat: int, plain_count: int) -> dict[str, Run]:
+    """Each way in turn, `repeat` times; the median run of each."""
+    few = work.first(plain_count)
+    ways: dict[str, Callable[[], Run]] = {
+        f"engine, batch {batch}": lambda: engine(model, work, batch),
+        "engine, batch 1": lambda: engine(model, few, 1),
+        "(a) plain loop, exact cache": lambda: plain(model, few, cached=True),
+        "(b) plain loop, no cache": lambda: plain(model, few, cached=False),
+    }
+    engine(model, work.first(2), batch)
+    runs: dict[str, list[Run]] = {name: [] for name in ways}
+    for _ in range(repeat):
+        for name, way in ways.items():
+            runs[name].append(way())
+    for name, several in runs.items():
+        for run in several:
+            if any(found != expected for found, expected in zip(run.outputs, runs[f"engine, batch {batch}"][0].outputs)):
+                print(f"{work.name}: {name}: other tokens than the engine", file=sys.stderr)
+    return {name: sorted(several, key=lambda run: run.tokens / run.seconds)[len(several) // 2] for name, several in runs.items()}
+
+
+def show(title: str, runs: dict[str, Run], floor: Callable[[Run], float] | None) -> None:
+    """One table."""
+    rates = {name: run.tokens / run.seconds for name, run in runs.items()}
+    a, b = (next(rate for name, rate in rates.items() if name.startswith(mark)) for mark in ("(a)", "(b)"))
+    table = Table("way", "requests", "tokens", "tokens/s", "to (a)", "to (b)", "passes/token", "rows in use", "cache", title=title)
+    for name, run in runs.items():
+        usage = run.usage
+        table.add_row(
+            name,
+            str(len(run.outputs)),
+            f"{run.tokens:,}",
+            f"{rates[name]:,.0f}" + (f" ({floor(run):.0%} of floor)" if floor and usage else ""),
+            f"{rates[name] / a:.2f}",
+            f"{rates[name] / b:.2f}",
+            f"{run.passes / run.tokens:.3f}",
+            f"{usage.share:.1%}" if usage else "",
+            size_text(usage.cache_bytes) if usage else "",
+        )
+    Console(width=150).print(table)
+
+
+def bandwidth() -> float:
+    """Bytes a second that copying moves, read and write counted."""
+    source = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    times = []
+    for _ in range(10):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        target.copy_(source)
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return 2 * source.numel() / statistics.median(times)
+
+
+def floor_of(model: Model) -> Callable[[Run], float]:
+    """The share of the bandwidth floor that a run reached: the time to read all weights and keys once a pass, over its time."""
+    speed = bandwidth()
+    weights = sum(p.nbytes for name, p in model.network.named_parameters() if "embed_tokens" not in name)
+
+    def share(run: Run) -> float:
+        assert run.usage is not None
+        return (run.usage.passes * weights + run.usage.bytes_read) / speed / run.seconds
+
+    return share
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--shape", default="demo,0.1b", help="demo, 0.1b, 1.7b, 8b, separated by commas")
+    parser.add_argument("--requests", type=int, default=64)
+    parser.add_argument("--plain", type=int, default=64, help="requests given to the plain loops")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="torch's threads on a CPU, for all ways")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    demo = load_model("demo")
+    prompts = own(demo, args.requests).prompts
+    for shape in args.shape.split(","):
+        if shape == "demo":
+            model = demo
+            show("demo, own", measure(model, own(demo, args.requests), args.batch, args.repeat, args.plain), None)
+        else:
+            model = random_model(shape, args.device)
+        model = endless(model)
+        work = mixed(prompts) if shape == "demo" else mixed(prompts, shortest=16)
+        floor = floor_of(model) if args.device != "cpu" else None
+        show(f"{shape}, mixed lengths", measure(model, work, args.batch, args.repeat, args.plain), floor)
+    many = mixed([prompts[i % len(prompts)] for i in range(256)], shortest=32)
+    usage = engine(endless(demo), many, args.batch).usage
+    assert usage is not None
+    print(f"256 requests, lengths 32 to 320, batch {args.batch}: {usage.share:.1%} of all rows in use, in a pass at least {usage.least:.1%}")
+
+
+if __name__ == "__main__":
+    main()

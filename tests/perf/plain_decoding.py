@@ -6,6 +6,7 @@ more to keep it. Without one, every pass runs everything up to the end of the op
 """
 
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -27,18 +28,17 @@ class Rules:
 
     block_size: int
     threshold: float
-    max_new_tokens: int
     mask_id: int
     stop_ids: frozenset[int]
     banned: Tensor
 
 
 @torch.inference_mode()
-def decode(network: Any, prompt: list[int], rules: Rules, *, cached: bool) -> Answer:
-    """Decode one prompt greedily."""
+def decode(network: Any, prompt: list[int], longest: int, rules: Rules, *, cached: bool) -> Answer:
+    """Decode one prompt greedily, up to `longest` tokens."""
     size = rules.block_size
     start = len(prompt) // size * size
-    end = -(-(len(prompt) + rules.max_new_tokens) // size) * size
+    end = -(-(len(prompt) + longest) // size) * size
     device = rules.banned.device
     tokens = torch.tensor(prompt, device=device)
     cache = DynamicCache() if cached else None
@@ -61,14 +61,16 @@ def decode(network: Any, prompt: list[int], rules: Rules, *, cached: bool) -> An
         tokens, start = torch.cat([tokens[:start], block]), start + size
         if any(token in rules.stop_ids for token in tokens[len(prompt) :].tolist()):
             break
-    return Answer(_until_stop(tokens[len(prompt) :].tolist()[: rules.max_new_tokens], rules.stop_ids), passes)
+    return Answer(_until_stop(tokens[len(prompt) :].tolist()[: longest], rules.stop_ids), passes)
 
 
 def _run(network: Any, tokens: Tensor, start: int, cache: DynamicCache | None, size: int) -> Tensor:
     first = start if cache is not None else 0
     position = torch.arange(len(tokens), device=tokens.device)
     mask = (position.unsqueeze(0) // size <= position[first:].unsqueeze(1) // size)[None, None]
-    extra = {} if cache is None else {"past_key_values": cache}
+    # transformers renamed `past_key_values` to `cache` in 5.24.
+    name = "cache" if "cache" in signature(network.model.forward).parameters else "past_key_values"
+    extra = {} if cache is None else {name: cache}
     out = network(
         input_ids=tokens[None, first:],
         position_ids=position[None, first:],
