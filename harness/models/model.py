@@ -120,7 +120,8 @@ def load_model(
     """Load a checkpoint by embedded name, directory or hub id.
 
     `dtype` "auto" is float32 on a CPU and the checkpoint's own elsewhere; `device` "auto" is the first accelerator, else the
-    CPU; `family`, `mask_id` and `block_size` say what the checkpoint does not. Raises InputError in one line for whatever is wrong with the checkpoint or the settings.
+    CPU; `family`, `mask_id` and `block_size` say what the checkpoint does not. Raises InputError in one line for whatever is
+    wrong with the checkpoint or the settings.
     """
     import torch
 
