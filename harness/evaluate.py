@@ -50,7 +50,7 @@ def evaluate(config: RunConfig, out: Path | str) -> RunResult:
     Raises InputError for bad settings and RunError when too many samples could not be judged.
     """
     out = Path(out)
-    plans = plan_tasks(config, open_checkpoint(config.model, config.revision))
+    plans = plan_tasks(config, open_checkpoint(config.model, **config.model_options()))
     make_folder(out)
     lock = Lock(out)
     try:
@@ -63,7 +63,7 @@ class _Run:
     def __init__(self, config: RunConfig, out: Path, plans: list[TaskPlan]) -> None:
         self._config, self._out, self._plans = config, out, plans
         self._check_folder()
-        self._model = load_model(config.model, dtype=config.dtype, device=config.device, revision=config.revision)
+        self._model = load_model(config.model, dtype=config.dtype, device=config.device, **config.model_options())
         self._claim_folder()
         self._set_threads()
         self._write("environment.json", environment(self._model, config))
