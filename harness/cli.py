@@ -14,13 +14,14 @@ from typing import NoReturn
 from ..rewards.errors import InputError
 from ..sandbox import cli as sandbox
 from ..sandbox.errors import SandboxUnavailable
-from .commands import Commands, doctor, evaluate, fail, listing, score, validate
+from .commands import Commands, doctor, evaluate, fail, listing, score, train, validate
 
 _COMMANDS = tuple(
     command.add_parser
     for command in (
         evaluate,
         score,
+        train,
         validate,
         sandbox,
         listing,

@@ -40,5 +40,5 @@ class Trainer(Protocol):
         ...
 
 
-TRAINERS: Mapping[str, str] = {}
+TRAINERS: Mapping[str, str] = {"rft": "unmask.trainers.rft:RFT"}
 """Trainers that come with the package: name to `module:Class`."""
