@@ -7,8 +7,8 @@ import yaml
 
 from .config import read_train_config
 from .loop import train
-from .parallel import rank
 from .plan import describe_plan, plan_training
+from .sharding import is_first
 
 
 def run(file: Path, assignments: Sequence[str], out: Path | None, *, dry_run: bool) -> int:
@@ -17,9 +17,8 @@ def run(file: Path, assignments: Sequence[str], out: Path | None, *, dry_run: bo
     if dry_run:
         print(yaml.safe_dump(describe_plan(config, plan_training(config)), sort_keys=False, allow_unicode=True), end="")
         return 0
-    first = rank() == 0
     progress = train(config)
-    if first:
+    if is_first():
         print(f"run directory: {config.out}")
         print(f"newest checkpoint: {Path(config.out) / 'checkpoints' / f'step-{progress.step:05d}'}")
         if progress.best_step is not None:

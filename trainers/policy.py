@@ -6,7 +6,6 @@ ranks, metrics. Groups are taken as they come: which problems are kept or refill
 """
 
 import random
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -21,6 +20,7 @@ from ..harness.records import Sample
 from ..rewards.errors import InputError
 from ..rewards.serde import decode
 from .advantages import Baseline, Overlength, group_advantages, with_overlength
+from .checkpoint import save_policy
 from .metrics import Meter
 from .objective import Counts, Estimator, Weights, kl_term, policy_term, token_weights, truncated_importance
 from .optimizing import Optimizer, OptimizerOptions, lr_factor, require_finite
@@ -300,9 +300,7 @@ class PolicyTrainer:
 
     def save(self, path: Path) -> None:
         """Write the policy as a plain checkpoint: its weights, and the settings and tokenizer of the one it came from."""
-        self.network.save_pretrained(path)
-        for file in self.model.checkpoint.path.glob("*.json"):
-            shutil.copyfile(file, path / file.name)
+        save_policy(self.model, path)
 
     def _backup(self) -> dict[str, Any]:
         weights = [parameter.detach().cpu().clone() for parameter in self.optimizer.parameters]

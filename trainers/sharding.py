@@ -21,6 +21,11 @@ def launched() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
+def is_first() -> bool:
+    """Whether this process is the one that speaks to people, also before and after the ranks are joined."""
+    return os.environ.get("RANK", "0") == "0" or not launched()
+
+
 def start_ranks(device: str) -> None:
     """Join the job's process group; in a process that was started alone, do nothing."""
     if not launched() or dist.is_initialized():
