@@ -10,7 +10,7 @@ from typing import Any
 from ...rewards.errors import InputError
 from ...rewards.records import Message
 from ..records import DecodeConfig, ModelInfo, Request, Rollout
-from .checkpoint import Checkpoint, fingerprint, open_checkpoint
+from .checkpoint import Checkpoint, open_checkpoint
 from .network import load_network
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -60,6 +60,9 @@ class Model:
         from ..decoding.block import BlockDecoder, TokenRules
         from .denoiser import BlockDenoiser
 
+        family = self.checkpoint.family
+        if (family.attention, family.alignment, family.shift) != ("block_causal", "absolute", False):
+            raise InputError(f"--model {self.info.id}: checkpoints of the family {family.name} cannot be decoded yet")
         decode = self.resolve(decode)
         denoiser = BlockDenoiser(self.network, _whole(decode.block_size), max_batch)
         tokens = TokenRules(self.checkpoint.mask_id, frozenset(self.checkpoint.stop_ids), self._banned(), self._text)
@@ -110,24 +113,31 @@ class Model:
         )
 
 
-def load_model(name: str, *, dtype: str = "auto", device: str = "auto", revision: str | None = None) -> Model:
+def load_model(
+    name: str,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    revision: str | None = None,
+    family: str | None = None,
+    mask_id: int | None = None,
+    block_size: int | None = None,
+) -> Model:
     """Load a checkpoint by embedded name, directory or hub id.
 
     `dtype` "auto" is float32 on a CPU and the checkpoint's own elsewhere; `device` "auto" is the first accelerator, else the
-    CPU. Raises InputError in one line for whatever is wrong with the checkpoint or the settings.
+    CPU; `family`, `mask_id` and `block_size` say what the checkpoint does not. Raises InputError in one line for whatever is
+    wrong with the checkpoint or the settings.
     """
     import torch
 
     if dtype not in DTYPES:
         raise InputError(f"--dtype {dtype}: not one of {', '.join(DTYPES)}")
-    checkpoint = open_checkpoint(name, revision)
-    family = checkpoint.family
-    if (family.attention, family.alignment, family.shift) != ("block_causal", "absolute", False):
-        raise InputError(f"--model {name}: checkpoints of the family {family.name} cannot be decoded yet")
+    checkpoint = open_checkpoint(name, revision, family=family, mask_id=mask_id, block_size=block_size)
     device = _device(device)
     chosen = ("float32" if device == "cpu" else _own_dtype(checkpoint)) if dtype == "auto" else dtype
     network = load_network(checkpoint, getattr(torch, chosen), device)
-    info = ModelInfo(checkpoint.id, checkpoint.revision, checkpoint.family.name, fingerprint(checkpoint.path), chosen)
+    info = ModelInfo(checkpoint.id, checkpoint.revision, checkpoint.family.name, checkpoint.fingerprint(), chosen)
     return Model(checkpoint, network, info)
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ...rewards.errors import InputError
-from .checkpoint import Checkpoint, one_line, quieten
+from .checkpoint import Checkpoint
 from .families import Family
+from .settings import one_line, quieten
 
 
 def load_network(checkpoint: Checkpoint, dtype: Any, device: str) -> Any:
