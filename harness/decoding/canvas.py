@@ -86,10 +86,10 @@ class CanvasDecoder:
 
     def _checked_step(self, rows: Tensor, tokens: Tensor, lengths: Tensor, starts: Tensor) -> None:
         """WINO's pass: rows of one length at a time, with a shadow of the open block."""
-        for length in lengths.unique().tolist():
+        for length in sorted(set(lengths.tolist())):
             some = rows[lengths == length]
-            given = (value[some].to(self._denoiser.device) for value in (tokens, lengths, starts))
-            hidden, shadow = self._denoiser.run_with_shadow(*given, self._tokens.mask_id)
+            ids, ends, begins = (value[some].to(self._denoiser.device) for value in (tokens, lengths, starts))
+            hidden, shadow = self._denoiser.run_with_shadow(ids, ends, begins, self._tokens.mask_id)
             self._sampler.step(some, hidden, self._denoiser.logits, shadow=shadow)
 
     def _lengths(self) -> Tensor:

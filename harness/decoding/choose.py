@@ -48,8 +48,10 @@ def choose(
         logits = _without(logits, (endings.eos,))
         allowed = _without(allowed, (endings.eos,))
     processed = filtered(allowed, decode) if decode.temperature > 0 or decode.confidence == "processed" else None
-    sampled = decode.temperature > 0 and processed is not None
-    token = draw(processed, _required(uniform)) if sampled else allowed.argmax(dim=-1)
+    if decode.temperature > 0 and processed is not None:
+        token = draw(processed, _required(uniform))
+    else:
+        token = allowed.argmax(dim=-1)
     logprob = log_probability(logits if own is None else own.float(), token)
     if decode.confidence == "processed" and processed is not None:
         confidence = score_of(processed, token, decode.score)
@@ -63,7 +65,9 @@ def log_probability(logits: Tensor, token: Tensor) -> Tensor:
     # Less the largest logit first: a log-probability near 0 would drown in the rounding of two large numbers.
     largest = logits.max(dim=-1, keepdim=True).values
     total = (logits - largest).exp_().sum(dim=-1).log()
-    return (logits.gather(-1, token.unsqueeze(-1)) - largest).squeeze(-1) - total
+    chosen = logits.gather(-1, token.unsqueeze(-1)).squeeze(-1)
+    out: Tensor = chosen - largest.squeeze(-1) - total
+    return out
 
 
 def _raw_confidence(

@@ -126,8 +126,8 @@ class Rows:
             if outcome.remask[index, offset]:
                 sequence.events.append(Event(sequence.steps, position, old, self.mask_id, "remask"))
             else:
-                kind = "unmask" if again else "edit"
-                sequence.events.append(Event(sequence.steps, position, old, int(outcome.token[index, offset]), kind))
+                new = int(outcome.token[index, offset])
+                sequence.events.append(Event(sequence.steps, position, old, new, "unmask" if again else "edit"))
 
     def known(self, row: int) -> list[int]:
         """The response up to the first mask: finished blocks, and what the open one has fixed without a gap."""

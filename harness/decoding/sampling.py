@@ -43,7 +43,7 @@ class Sampler:
         `unguided` (n, B, H) are the states without the prompt, for guidance, and `shadow` those of WINO's shadow block.
         """
         size = hidden.shape[1] * len(self._tokens.banned)
-        for part in torch.arange(len(rows)).split(max(LARGEST // max(size, 1), 1)):
+        for part in torch.split(torch.arange(len(rows)), max(LARGEST // max(size, 1), 1)):
             index = part.to(hidden.device)
             own = checked(logits(hidden[index]))
             without = None if unguided is None else logits(unguided[index])
@@ -70,7 +70,8 @@ class Sampler:
         )
         outcome = self._step(given, decode)
         state.remember(rows, outcome.memory)
-        state.apply(rows, Outcome(*(value.cpu() for value in outcome[:-1]), outcome.memory))  # type: ignore[union-attr]
+        token, logprob, confidence, write, remask, done = (value.cpu() for value in outcome[:6])
+        state.apply(rows, Outcome(token, logprob, confidence, write, remask, done, {}))
 
     def first_token(self, row: int, logits: Tensor) -> None:
         """Fix the first token of a row's open block from the logits (V,) of the context alone, as a step of its own."""

@@ -46,7 +46,7 @@ def stable_experts(network: Any, floor: int) -> Iterator[None]:
 def padded_experts(module: Any, hidden: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
     """The weighted sum of each token's experts: `hidden` (T, H), `chosen` and `weights` (T, k); returns (T, H)."""
     out = torch.zeros_like(hidden)
-    for expert in chosen.unique().tolist():
+    for expert in sorted(set(chosen.flatten().tolist())):
         token, place = torch.where(chosen == expert)
         rows = hidden[token]
         rows = torch.cat([rows, rows.new_zeros(max(module.config.expert_row_floor - len(rows), 0), rows.shape[1])])

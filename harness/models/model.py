@@ -72,8 +72,15 @@ class Model:
         context: Context = "blocks" if family.alignment == "absolute" else "prompt_blocks"
         context = "causal" if family.attention == "causal_context" else context
         denoiser = BlockDenoiser(self.network, size, rows, context=context, shift=family.shift)
-        where = {"alignment": family.alignment, "first_token": family.first_token}
-        return BlockDecoder(denoiser, tokens, decode, rows=rows, context=self.context, **where)
+        return BlockDecoder(
+            denoiser,
+            tokens,
+            decode,
+            rows=rows,
+            context=self.context,
+            alignment=family.alignment,
+            first_token=family.first_token,
+        )
 
     def _token_rules(self, decode: DecodeConfig) -> "TokenRules":
         from ..decoding.choose import Endings

@@ -1,7 +1,7 @@
 """Decoding equals the recordings of the original implementations: tokens, step maps or events, states and pass counts.
 
-Reads every folder of the shared recordings (where they are) and the small set that is shipped; `--reference DIR` reads that folder,
-or the folders in it, instead. `-k table -s` prints what was compared.
+Reads every folder of the shared recordings (where they are) and the small set that is shipped; `--reference DIR` reads that
+folder, or the folders in it, instead. `-k table -s` prints what was compared.
 """
 
 from functools import cache
@@ -54,22 +54,25 @@ def differences(case: Case, rollout: Rollout) -> list[str]:
         "step map": steps is None or list(rollout.step_map)[: len(steps)] == steps[:n],
         "denoising passes": expected["denoise"] in (None, passes.denoise),
         "storing passes": stored in (None, passes.prefill + passes.cache),
-        "events": events is None or events_of(rollout) == sorted(e for e in events if e[1] < n),
+        "events": events is None or events_of(rollout, len(expected["tokens"])) == sorted(events),
     }
     return [name for name, equal in checks.items() if not equal]
 
 
-def events_of(rollout: Rollout) -> list[list[Any]]:
-    """The rollout's events in the form of the recordings, which list first fixings as well."""
-    first = {event.position: event.old for event in reversed(rollout.events)}
-    mask = model_mask(rollout)
-    fixed = [
+def events_of(rollout: Rollout, recorded: int) -> list[list[Any]]:
+    """The rollout's events in the form of the recordings.
+
+    They list first fixings as well, and of the very last pass only what it did to the `recorded` tokens that were returned.
+    """
+    first: dict[int, int] = {event.position: event.old for event in reversed(rollout.events)}
+    mask, last = model_mask(rollout), rollout.forward_passes.denoise - 1
+    fixed: list[list[Any]] = [
         [step, i, mask, first.get(i, token), "unmask"]
         for i, (step, token) in enumerate(zip(rollout.step_map, rollout.token_ids, strict=True))
         if step >= 0
     ]
-    later = [[e.step, e.position, e.old, e.new, e.kind] for e in rollout.events]
-    return sorted(fixed + later)
+    later: list[list[Any]] = [[e.step, e.position, e.old, e.new, e.kind] for e in rollout.events]
+    return sorted(event for event in fixed + later if event[0] != last or event[1] < recorded)
 
 
 def model_mask(rollout: Rollout) -> int:
