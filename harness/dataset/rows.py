@@ -114,7 +114,7 @@ def sample_row(entry: Entry, origin: Origin) -> dict[str, Any]:
 _FROM_VERDICT = ("reward", "status", "extracted", "expected", "detail")
 _FROM_ROLLOUT = (
     *("sample", "seed", "finish", "prompt_ids", "length", "step_map", "logprobs", "confidences"),
-    *("block_size", "block_offset", "cache", "seconds"),
+    *("block_size", "block_offset", "canvas", "cache", "note", "seconds"),
 )
 
 
