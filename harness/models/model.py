@@ -49,8 +49,14 @@ class Model:
         """Fill in the model's own block size and steps. Raises InputError for settings the model does not allow."""
         return resolve(decode, self.checkpoint)
 
-    def generate(self, requests: Iterable[Request], decode: DecodeConfig, *, max_batch: int = 32) -> Iterator[Rollout]:
-        """Yield one rollout per request, in completion order. `max_batch` bounds the sequences that share a forward pass."""
+    def generate(
+        self, requests: Iterable[Request], decode: DecodeConfig, *, max_batch: int = 32, fuse: bool = True
+    ) -> Iterator[Rollout]:
+        """Yield one rollout per request, in completion order. `max_batch` bounds the sequences that share a forward pass.
+
+        `fuse` runs prompts and finished blocks together with the denoising steps that follow them; without it they have forward
+        passes of their own, as the published loops do. The tokens are the same.
+        """
         from ..decoding.block import BlockDecoder, TokenRules
         from .denoiser import BlockDenoiser
 
@@ -60,7 +66,7 @@ class Model:
         decode = self.resolve(decode)
         denoiser = BlockDenoiser(self.network, _whole(decode.block_size), max_batch)
         tokens = TokenRules(self.checkpoint.mask_id, frozenset(self.checkpoint.stop_ids), self._banned(), self._text)
-        decoder = BlockDecoder(denoiser, tokens, decode, rows=max_batch, context=self.context)
+        decoder = BlockDecoder(denoiser, tokens, decode, rows=max_batch, context=self.context, fuse=fuse)
         for decoded in decoder.run(requests):
             yield self._rollout(decoded, decode)
 
