@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...rewards.errors import InputError
+from .adapter import merge_adapter
 from .checkpoint import Checkpoint
 from .families import Family
 from .settings import one_line, quieten
@@ -39,6 +40,8 @@ def load_network(checkpoint: Checkpoint, dtype: Any, device: str) -> Any:
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise InputError(f"{path}: the weights cannot be loaded ({one_line(error)})") from None
     _check_keys(report, path)
+    if checkpoint.adapter is not None:
+        network = merge_adapter(network, checkpoint.adapter, family)
     return network.to(device).eval()
 
 
