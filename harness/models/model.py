@@ -156,18 +156,19 @@ def load_model(
     family: str | None = None,
     mask_id: int | None = None,
     block_size: int | None = None,
+    adapter: str | None = None,
 ) -> Model:
     """Load a checkpoint by embedded name, directory or hub id.
 
     `dtype` "auto" is float32 on a CPU and the checkpoint's own elsewhere; `device` "auto" is the first accelerator, else the
-    CPU; `family`, `mask_id` and `block_size` say what the checkpoint does not. Raises InputError in one line for whatever is
-    wrong with the checkpoint or the settings.
+    CPU; `family`, `mask_id` and `block_size` say what the checkpoint does not; `adapter` is a LoRA's directory. Raises
+    InputError in one line for whatever is wrong with the checkpoint or the settings.
     """
     import torch
 
     if dtype not in DTYPES:
         raise InputError(f"--dtype {dtype}: not one of {', '.join(DTYPES)}")
-    checkpoint = open_checkpoint(name, revision, family=family, mask_id=mask_id, block_size=block_size)
+    checkpoint = open_checkpoint(name, revision, family=family, mask_id=mask_id, block_size=block_size, adapter=adapter)
     device = _device(device)
     chosen = ("float32" if device == "cpu" else _own_dtype(checkpoint)) if dtype == "auto" else dtype
     network = load_network(checkpoint, getattr(torch, chosen), device)
