@@ -20,6 +20,7 @@ from .verifier import Verifier, as_verifier
 
 VERIFIERS: Mapping[str, str] = MappingProxyType(
     {
+        "brevity": "unmask.rewards.groups:BrevityVerifier",
         "choice": "unmask.rewards.matching:ChoiceVerifier",
         "code": "unmask.rewards.code:CodeVerifier",
         "exact": "unmask.rewards.matching:ExactVerifier",

@@ -82,13 +82,18 @@ def as_verifier(found: object, spec: str, options: Mapping[str, object]) -> Veri
     return found
 
 
-def _wrap(function: Callable[..., Any], spec: str, options: Mapping[str, object]) -> FunctionVerifier:
+def _wrap(function: Callable[..., Any], spec: str, options: Mapping[str, object]) -> Verifier:
+    signature = inspect.signature(function)
     try:
-        inspect.signature(function).bind(None, None)
+        signature.bind(None, None)
     except TypeError:
-        raise InputError(f"{spec!r}: expected a function of (problem, completion), found {inspect.signature(function)}") from None
+        raise InputError(f"{spec!r}: expected a function of (problem, completion), found {signature}") from None
     _check_options(function, spec, options, skip=2)
     version = _source_hash(function, options)
+    if list(signature.parameters)[1] == "completions":
+        from .groups import GroupFunction
+
+        return GroupFunction(function, spec, version, dict(options))
     return FunctionVerifier(function, spec, version, dict(options))
 
 
