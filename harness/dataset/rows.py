@@ -34,6 +34,7 @@ class Origin:
     task's verifier has no name; `places` tells where in the task a problem stands.
     """
 
+    task: str
     split: str
     data_revision: str
     ability: str
@@ -48,6 +49,7 @@ def problem_row(problem: Problem, origin: Origin) -> dict[str, Any]:
     row = encode(problem)
     return {
         **row,
+        "task": origin.task,
         "split": origin.split,
         "reference": json.dumps(row["reference"], ensure_ascii=False),
         "metadata": json.dumps(row["metadata"], ensure_ascii=False),
@@ -64,7 +66,7 @@ def reference_text(reference: Any) -> str:
 def verl_columns(problem: Problem, origin: Origin, truth: str | None) -> dict[str, Any]:
     """The columns that verl reads."""
     return {
-        "data_source": problem.task,
+        "data_source": origin.task,
         "ability": origin.ability,
         "reward_model": {"style": "rule", "ground_truth": truth},
         "extra_info": {

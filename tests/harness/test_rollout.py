@@ -264,7 +264,7 @@ def test_process_rewards_and_parts_survive(made: Path, tmp_path: Path) -> None:
     verdict = Verdict(0.5, "partial", parts={"format": 1.0}, step_rewards=(StepReward(0, 3, 0.25),))
     problem = Problem("p", "t", (Message("user", "?"),), {"tests": [1]})
     entry = Entry("key", problem, unmask.Sample("t", "p", "p", sample.rollout, verdict), [0.25] * len(sample.rollout.token_ids))
-    build([sample_row(entry, Origin("train", "", "math", "math", {}, "1"))], tmp_path / "one.parquet", Selection())
+    build([sample_row(entry, Origin("t", "train", "", "math", "math", {}, "1"))], tmp_path / "one.parquet", Selection())
     (loaded,) = unmask.load_rollouts(tmp_path / "one.parquet")
     assert (loaded.verdict.parts, loaded.verdict.step_rewards) == (verdict.parts, verdict.step_rewards)
     (row,) = rows(tmp_path / "one.parquet")
