@@ -67,7 +67,7 @@ def write_table(out: Path, entries: "Iterator[Entry]", origins: "Mapping[str, Or
 
 def run(config: RunConfig, out: Path, write: Write) -> RunResult:
     """Generate and judge into the run directory `out`; `write` makes a product of the finished samples."""
-    plans = plan_tasks(config, open_checkpoint(config.model, config.revision))
+    plans = plan_tasks(config, open_checkpoint(config.model, **config.model_options()))
     make_folder(out)
     lock = Lock(out)
     try:
@@ -80,7 +80,7 @@ class _Run:
     def __init__(self, config: RunConfig, out: Path, plans: list[TaskPlan], write: Write) -> None:
         self._config, self._out, self._plans, self._write_product = config, out, plans, write
         self._check_folder()
-        self._model = load_model(config.model, dtype=config.dtype, device=config.device, revision=config.revision)
+        self._model = load_model(config.model, dtype=config.dtype, device=config.device, **config.model_options())
         self._claim_folder()
         self._set_threads()
         self._write("environment.json", environment(self._model, config))
@@ -136,7 +136,7 @@ class _Run:
         todo = list(jobs(plan, self._model, self._config.seed))
         done = sum(job.key in self._records for job in todo)
         verdicts = self._verdicts(plan)
-        session = _Session(self._records, verdicts, plan)
+        session = Session(self._records, verdicts, plan)
         try:
             with (
                 VerifierPool(plan.verifier, self._config.workers) as pool,
@@ -149,7 +149,7 @@ class _Run:
                 self._log_session(plan, session)
         return self._summary(plan, todo)
 
-    def _generate_and_judge(self, todo: list[Job], session: "_Session", plan: TaskPlan) -> None:
+    def _generate_and_judge(self, todo: list[Job], session: "Session", plan: TaskPlan) -> None:
         for job in todo:
             if job.key in self._records:
                 session.judge_recorded(job)
@@ -203,7 +203,7 @@ class _Run:
         )
         self._write_product(self._out, entries, self._origins())
 
-    def _log_session(self, plan: TaskPlan, session: "_Session") -> None:
+    def _log_session(self, plan: TaskPlan, session: "Session") -> None:
         line = {"task": plan.name, "samples": session.samples, "tokens": session.tokens, "seconds": round(session.seconds, 3)}
         path = self._out / "sessions.jsonl"
         drop_torn_line(path)
@@ -243,7 +243,7 @@ def nothing_generated(rollout: Rollout) -> Verdict:
     return Verdict(0.0, "unparsed", detail=f"nothing was generated: {rollout.detail}")
 
 
-class _Session:
+class Session:
     """One task in one process: writes what comes, hands it to the pool, and writes the verdicts."""
 
     def __init__(self, records: Log[Generated], verdicts: Log[Judged], plan: TaskPlan) -> None:
@@ -255,7 +255,7 @@ class _Session:
         self._started: float | None = None
         self._ended: float | None = None
 
-    def over(self, pool: VerifierPool, progress: Progress) -> "_Session":
+    def over(self, pool: VerifierPool, progress: Progress) -> "Session":
         self._pool, self._progress = pool, progress
         return self
 
