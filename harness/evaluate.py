@@ -98,8 +98,9 @@ class _Run:
     def go(self) -> RunResult:
         from .dataset.write import write_problems
 
-        problems = (problem for plan in self._plans for problem in plan.problems)
-        write_problems(self._out / "problems.parquet", problems, self._origins())
+        origins = self._origins()
+        problems = ((problem, origins[plan.name]) for plan in self._plans for problem in plan.problems)
+        write_problems(self._out / "problems.parquet", problems)
         try:
             results = tuple(self._task(plan) for plan in self._plans)
             self._write("results.json", {"schema": 1, "tasks": encode(results)})
