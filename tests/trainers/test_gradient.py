@@ -22,7 +22,7 @@ def packed_gradients(model: Model, samples: Sequence[Sample], **options: Any) ->
     """The gradient that the trainer hands to its optimizer, which is kept from using it."""
     trainer = TraceRL(model, options, 1)
     found: dict[str, Tensor] = {}
-    trainer.optimizer.step = lambda norm, factor: found.update(gradients(model))  # type: ignore[method-assign]
+    trainer.engine.optimizer.step = lambda norm, factor: found.update(gradients(model))  # type: ignore[method-assign]
     trainer.step(samples)
     return found
 
