@@ -15,11 +15,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from ..harness.models.saving import save_model
 from ..harness.records import Sample
 from ..rewards.errors import InputError
 from ..rewards.serde import decode
 from .advantages import Baseline, Overlength, group_advantages, with_overlength
-from .checkpoint import save_policy
 from .engine import Engine, EngineOptions, Work, require
 from .metrics import Meter
 from .objective import Estimator, Weights, kl_term, policy_term, token_weights, truncated_importance
@@ -212,7 +212,7 @@ class PolicyTrainer:
         nothing = [torch.zeros(len(x.trace.ids)) if x.process is None else x.process for x in lessons]
         groups = [(x.sample.task, x.sample.problem_id) for x in lessons]
         rewards = at_targets(standardised(nothing, groups, options.std_floor), work)
-        process = options.process_weight * rewards_to_go(rewards, table.step, table.sample, options.gamma)
+        process: Tensor = options.process_weight * rewards_to_go(rewards, table.step, table.sample, options.gamma)
         return process if options.process == "only" else outcome + process
 
     # Updates.
@@ -286,7 +286,7 @@ class PolicyTrainer:
 
     def save(self, path: Path) -> None:
         """Write the policy as a plain checkpoint."""
-        save_policy(self.model, path)
+        save_model(self.model, path)
 
     def _require_matching_contexts(self) -> None:
         needs_sampler = self.options.old == "sampler" or self.options.correction != "none"

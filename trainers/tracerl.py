@@ -5,6 +5,7 @@ that of all its tokens. With one, advantages and returns come from `returns.step
 the last step, and the raw reward is used, not the group's z-score, so that two baselines are not stacked unless asked for.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -27,12 +28,15 @@ from .views import Views, trace_views
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceRLOptions(PolicyOptions):
-    """`shrink`: how many successive steps are joined; by default 1 for block-causal models and 8 for full attention, as in the
+    """Beside the options of every policy-gradient trainer:
+
+    `shrink`: how many successive steps are joined; by default 1 for block-causal models and 8 for full attention, as in the
     paper's runs. `value`: no value model, one with a copy of the backbone, or a head on the policy's own, whose loss then also
     reaches the backbone, weighted `value_coef`. `value_lr`: of what only the value loss changes. `value_clip`: how far a value
     may move per update before its loss stops it. `value_every`: train a separate value model in every n-th step. `lam`: the
-    lambda of the advantage estimate. `value_reward`: the response's raw reward, or its group advantage. `normalise`: standardise advantages
-    over the update's tokens."""
+    lambda of the advantage estimate. `value_reward`: the response's raw reward, or its group advantage. `normalise`:
+    standardise advantages over the tokens of an update.
+    """
 
     shrink: int | None = None
     value: ValueKind = "none"
@@ -105,7 +109,7 @@ class TraceRL(PolicyTrainer):
         if options.process == "ignore":
             return outcome
         vectors = [torch.zeros(len(x.trace.ids)) if x.process is None else x.process for x in lessons]
-        process = options.process_weight * at_targets(vectors, work)
+        process: Tensor = options.process_weight * at_targets(vectors, work)
         return process if options.process == "only" else outcome + process
 
     def _normalised(self, advantages: Tensor) -> Tensor:
@@ -115,7 +119,7 @@ class TraceRL(PolicyTrainer):
         count = max(all_sum(float(len(advantages))), 1.0)
         mean = all_sum(float(advantages.sum())) / count
         variance = all_sum(float(((advantages - mean) ** 2).sum())) / count
-        return (advantages - mean) / max(variance**0.5, options.std_floor)
+        return (advantages - mean) / max(math.sqrt(variance), options.std_floor)
 
     def _loss(self, work: Work, terms: Terms, batch: Batch, hidden: Tensor, meter: Meter) -> Tensor:
         loss = super()._loss(work, terms, batch, hidden, meter)
