@@ -135,7 +135,7 @@ class _Run:
         todo = list(jobs(plan, self._model, self._config.seed))
         done = sum(job.key in self._records for job in todo)
         verdicts = self._verdicts(plan)
-        session = _Session(self._records, verdicts, plan)
+        session = Session(self._records, verdicts, plan)
         try:
             with (
                 VerifierPool(plan.verifier, self._config.workers) as pool,
@@ -148,7 +148,7 @@ class _Run:
                 self._log_session(plan, session)
         return self._summary(plan, todo)
 
-    def _generate_and_judge(self, todo: list[Job], session: "_Session", plan: TaskPlan) -> None:
+    def _generate_and_judge(self, todo: list[Job], session: "Session", plan: TaskPlan) -> None:
         for job in todo:
             if job.key in self._records:
                 session.judge_recorded(job)
@@ -202,7 +202,7 @@ class _Run:
         )
         self._write_product(self._out, entries, self._origins())
 
-    def _log_session(self, plan: TaskPlan, session: "_Session") -> None:
+    def _log_session(self, plan: TaskPlan, session: "Session") -> None:
         line = {"task": plan.name, "samples": session.samples, "tokens": session.tokens, "seconds": round(session.seconds, 3)}
         path = self._out / "sessions.jsonl"
         drop_torn_line(path)
@@ -242,7 +242,7 @@ def nothing_generated(rollout: Rollout) -> Verdict:
     return Verdict(0.0, "unparsed", detail=f"nothing was generated: {rollout.detail}")
 
 
-class _Session:
+class Session:
     """One task in one process: writes what comes, hands it to the pool, and writes the verdicts."""
 
     def __init__(self, records: Log[Generated], verdicts: Log[Judged], plan: TaskPlan) -> None:
@@ -254,7 +254,7 @@ class _Session:
         self._started: float | None = None
         self._ended: float | None = None
 
-    def over(self, pool: VerifierPool, progress: Progress) -> "_Session":
+    def over(self, pool: VerifierPool, progress: Progress) -> "Session":
         self._pool, self._progress = pool, progress
         return self
 

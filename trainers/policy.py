@@ -15,11 +15,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ..harness.models.saving import save_model
 from ..harness.records import Sample
 from ..rewards.errors import InputError
 from ..rewards.serde import decode
 from .advantages import Baseline, Overlength, group_advantages, with_overlength
+from .checkpoint import save_policy
 from .engine import Engine, EngineOptions, Work, require
 from .metrics import Meter
 from .objective import Estimator, Weights, kl_term, policy_term, token_weights, truncated_importance
@@ -286,7 +286,7 @@ class PolicyTrainer:
 
     def save(self, path: Path) -> None:
         """Write the policy as a plain checkpoint."""
-        save_model(self.model, path)
+        save_policy(self.model, path)
 
     def _require_matching_contexts(self) -> None:
         needs_sampler = self.options.old == "sampler" or self.options.correction != "none"

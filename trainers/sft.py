@@ -14,11 +14,11 @@ from typing import Any, Literal
 from torch import Tensor
 
 from ..harness.models.model import Model
-from ..harness.models.saving import save_model
 from ..harness.records import DecodeConfig, ForwardPasses, Rollout, Sample
 from ..rewards.errors import InputError
 from ..rewards.records import Message, Verdict
 from ..rewards.serde import decode
+from .checkpoint import save_policy
 from .collecting import collected
 from .engine import Engine, EngineOptions, Work, require
 from .masking import MaskRule, generator, random_views, semi_autoregressive_views
@@ -133,7 +133,7 @@ class SFT:
 
     def save(self, path: Path) -> None:
         """Write the policy as a plain checkpoint."""
-        save_model(self.model, path)
+        save_policy(self.model, path)
 
 
 def supervised(model: Model, task: str, problem_id: str, messages: Sequence[Message], answer: str) -> Sample:

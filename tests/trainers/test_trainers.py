@@ -119,9 +119,10 @@ def test_a_loss_that_is_not_finite_changes_nothing(
     trainer = make("tracerl", model, {"lr": 1e-3, "minibatches": minibatches, "value": value})
     trainer.step(samples)
     kept, state = weights(model), copy.deepcopy(trainer.state_dict())
-    loss, calls = type(trainer)._loss, []
+    loss: Any = type(trainer)._loss
+    calls: list[int] = []
 
-    def poisoned(self: Any, *arguments: Any) -> Tensor:
+    def poisoned(self: Any, *arguments: Any) -> Any:
         calls.append(1)
         return loss(self, *arguments) * (float("nan") if len(calls) == minibatches else 1.0)
 
