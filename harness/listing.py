@@ -1,5 +1,7 @@
 """`unmask list`: tasks, models, verifiers and trainers."""
 
+import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import cast
 
@@ -35,9 +37,20 @@ def _models() -> None:
 
 
 def _verifiers() -> None:
-    rows = [(name, VERIFIERS.get(name, "plug-in")) for name in known_names("unmask.verifiers", VERIFIERS)]
-    print_rows(("verifier", "where"), rows)
-    print("your own: package.module:attribute or file.py:attribute, a function reward(problem, completion) -> float is enough")
+    rows = [(name, *_described(name)) for name in known_names("unmask.verifiers", VERIFIERS)]
+    print_rows(("verifier", "what", "options"), rows)
+    print(
+        "your own: package.module:attribute or file.py:attribute, a function reward(problem, completion) -> float is enough;\n"
+        "a composition: file.yaml"
+    )
+
+
+def _described(name: str) -> tuple[str, str]:
+    """The first sentence of a verifier's docstring, and its options."""
+    found = load_object(name, "unmask.verifiers", VERIFIERS)
+    what = " ".join((inspect.getdoc(found) or "").partition("\n\n")[0].split())
+    options = ", ".join(field.name for field in dataclasses.fields(found)) if dataclasses.is_dataclass(found) else ""
+    return what.partition(". ")[0].rstrip("."), options
 
 
 def _trainers() -> None:
