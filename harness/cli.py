@@ -14,7 +14,7 @@ from typing import NoReturn
 from ..rewards.errors import InputError
 from ..sandbox import cli as sandbox
 from ..sandbox.errors import SandboxUnavailable
-from .commands import Commands, compare, doctor, evaluate, fail, listing, score, validate
+from .commands import Commands, compare, doctor, evaluate, fail, listing, report, score, validate
 
 _COMMANDS = tuple(
     command.add_parser
@@ -23,6 +23,7 @@ _COMMANDS = tuple(
         score,
         validate,
         compare,
+        report,
         sandbox,
         listing,
         doctor,
