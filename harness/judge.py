@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TextIO
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 from ..benchmarks.base import Benchmark
 from ..rewards.errors import InputError, nearest
@@ -171,7 +171,7 @@ class Judge:
         inputs = enumerate(read_answers(self._source, task))
         done = self._recount(path, inputs) if path.exists() else 0
         progress = ScoreProgress(done)
-        with path.open("a", encoding="utf-8") as file, VerifierPool(self._verifier, self._workers) as pool:
+        with path.open("ab") as file, VerifierPool(self._verifier, self._workers) as pool:
             waiting: deque[tuple[_Item, Future[Verdict]]] = deque()
             for number, entry in inputs:
                 item = self._item(number, entry)
@@ -209,7 +209,7 @@ class Judge:
             raise InputError(f"{place}: field 'problem_id': the task has no problem {name!r}{hint}")
         return self._problems[name]
 
-    def _write(self, file: TextIO, progress: ScoreProgress, item: _Item, future: Future[Verdict]) -> None:
+    def _write(self, file: BinaryIO, progress: ScoreProgress, item: _Item, future: Future[Verdict]) -> None:
         """Write a verdict, after waiting for it if need be."""
         verdict = future.result()
         line = Scored(
@@ -222,7 +222,7 @@ class Judge:
             verdict.detail,
             verdict.parts,
         )
-        file.write(f"{dumps(line)}\n")
+        file.write(dumps(line))
         file.flush()
         self._count(item, verdict)
         progress.judged(verdict)

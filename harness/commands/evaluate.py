@@ -61,12 +61,17 @@ def _eval(args: argparse.Namespace) -> int:
     if args.out is None:
         raise InputError("--out missing; give a folder for the run, for example --out runs/first")
     from ..evaluate import RunError, evaluate
+    from ..sharding import shard_from_environment
     from ..tables import print_results
 
+    shard = shard_from_environment()
     try:
-        result = evaluate(config, args.out)
+        result = evaluate(config, args.out, shard)
     except RunError as error:
         return fail(error, 1)
-    print_results(result.tasks)
+    if result.tasks:
+        print_results(result.tasks)
+    elif result.missing:
+        print(f"{shard} has nothing left to do; {result.missing} samples are other processes', the last of which reports")
     print(f"run directory: {result.path}")
     return 0
