@@ -169,8 +169,9 @@ class _Run:
                 ):
                     share = _Share(session.over(pool, progress), jobs, claims, base, progress, sync=self._shard.size > 1)
                     session.start()
-                    for rollout in self._model.generate(share.requests(), plan.decode, max_batch=self._config.max_batch):
-                        session.add(share.job_of(rollout), rollout)
+                    for requests in (share.own(), share.others()):
+                        for rollout in self._model.generate(requests, plan.decode, max_batch=self._config.max_batch):
+                            session.add(share.job_of(rollout), rollout)
                     session.finish()
             finally:
                 if session.tokens:
@@ -355,16 +356,23 @@ class _Share:
 
     def __init__(self, session: Session, jobs: Jobs, claims: Claims, base: int, progress: TaskProgress, *, sync: bool) -> None:
         self._session, self._jobs, self._claims, self._base, self._progress = session, jobs, claims, base, progress
-        self._sync = sync
+        self._sync, self._count = sync, -(-len(jobs) // CHUNK)
         self._lock = threading.Lock()
         self._chunks: dict[str, int] = {}
         self._left: dict[int, int] = {}
         self._asked: dict[tuple[str, int], Job] = {}
         session.when_stored = self._stored
 
-    def requests(self) -> Iterator[Request]:
-        """Yield what is to be generated, chunk by chunk; what was generated and not judged is judged on the way."""
-        for chunk in self._claims.order(-(-len(self._jobs) // CHUNK)):
+    def own(self) -> Iterator[Request]:
+        """Yield what this process is to generate; what was generated and not judged is judged on the way."""
+        return self._requests(self._claims.own(self._count))
+
+    def others(self) -> Iterator[Request]:
+        """The same of what others have not begun."""
+        return self._requests(self._claims.others(self._count))
+
+    def _requests(self, chunks: Iterator[int]) -> Iterator[Request]:
+        for chunk in chunks:
             jobs = [self._jobs[number] for number in range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self._jobs)))]
             if not self._todo(jobs) or self._claim(chunk, jobs):
                 yield from self._missing(jobs)

@@ -2,8 +2,8 @@
 
 The jobs of a task are cut into chunks. A chunk belongs to the process that holds the lock on its byte of the file `.claims`; it
 is given back when all of its completions are recorded and judged, and by the kernel when its owner dies. Of `size` processes
-the one of rank r takes chunks r, r + size, r + 2 size, ... and then what the others have not begun, so that nobody waits for a
-slow or a dead one, and the number of processes may change from one launch to the next or while a run goes on. Nothing is
+the one of rank r takes chunks r, r + size, r + 2 size, ... and, when these are done, what the others have not begun, so that
+nobody waits for a slow or a dead one, and the number of processes may change from one launch to the next or while a run goes on. Nothing is
 collective: processes come and go as they like. The run directory has to be on a file system with POSIX locks, as local disks
 and NFS have; machines are told apart by rank only, so no two processes may have the same.
 """
@@ -94,11 +94,13 @@ class Claims:
         # POSIX locks go when any descriptor of the file is closed: nothing else in this process may open it.
         self._file = os.open(folder / ".claims", os.O_RDWR | os.O_CREAT, 0o644)
 
-    def order(self, count: int) -> Iterator[int]:
-        """The chunks 0 to `count` - 1: our own upwards, then the others' from the end, away from where they are."""
-        rank, size = self._shard.rank, self._shard.size
-        yield from range(rank, count, size)
-        yield from (chunk for chunk in reversed(range(count)) if chunk % size != rank)
+    def own(self, count: int) -> Iterator[int]:
+        """The chunks of 0 to `count` - 1 that this process is to look at first."""
+        return iter(range(self._shard.rank, count, self._shard.size))
+
+    def others(self, count: int) -> Iterator[int]:
+        """The rest, for when its own are done; from the end, away from where their owners are."""
+        return (chunk for chunk in reversed(range(count)) if chunk % self._shard.size != self._shard.rank)
 
     def take(self, place: int) -> bool:
         """Claim a byte; False when another process has it."""

@@ -140,11 +140,10 @@ def test_a_run_that_another_process_is_still_working_on_has_no_results_yet(
     assert (tmp_path / "results.json").exists()
 
 
-def test_everybody_begins_elsewhere_and_goes_through_everything(tmp_path: Path) -> None:
-    orders = [list(Claims(tmp_path, Shard(rank, 3)).order(10)) for rank in range(3)]
-    assert [order[0] for order in orders] == [0, 1, 2]
-    assert orders[1] == [1, 4, 7, 9, 8, 6, 5, 3, 2, 0]
-    assert all(sorted(order) == list(range(10)) for order in orders)
+def test_everybody_has_a_share_and_then_goes_through_everything(tmp_path: Path) -> None:
+    claims = [Claims(tmp_path, Shard(rank, 3)) for rank in range(3)]
+    assert [list(claim.own(10)) for claim in claims] == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
+    assert list(claims[1].others(10)) == [9, 8, 6, 5, 3, 2, 0]
 
 
 @pytest.mark.parametrize(
