@@ -32,6 +32,8 @@ class RunConfig:
     `limit` takes the first problems of each task; `samples` defaults to the task's own; `rule` is the scoring rule, an option of
     the task or of its verifier; `verifier` replaces the task's, `verifier_options` are its options. `threads` are torch's on a
     CPU (default: one for a small model, else torch's own choice), `workers` the processes that verify (default: one per core).
+    `family`, `mask_id` and `block_size` say of the model what its checkpoint does not: which kind it is (a known family's name, a
+    YAML file or a plug-in), its mask token and the block size it was trained with.
     """
 
     model: str
@@ -52,6 +54,9 @@ class RunConfig:
     threads: int | None = None
     workers: int | None = None
     max_verifier_errors: float = 0.02
+    family: str | None = None
+    mask_id: int | None = None
+    block_size: int | None = None
 
     def __post_init__(self) -> None:
         _require(bool(self.model), "--model", self.model, "a checkpoint: demo, a directory or a hub id")
@@ -64,6 +69,10 @@ class RunConfig:
         _require(self.workers is None or self.workers >= 1, "workers", self.workers, "at least 1")
         _require(0 <= self.max_verifier_errors <= 1, "max_verifier_errors", self.max_verifier_errors, "a share between 0 and 1")
         _require(self.data is None or len(self.task) == 1, "--data", self.data, "given with a single task only")
+
+    def model_options(self) -> dict[str, Any]:
+        """What `open_checkpoint` and `load_model` are told besides the model's name."""
+        return {name: getattr(self, name) for name in ("revision", "family", "mask_id", "block_size")}
 
 
 IDENTITY = (
@@ -80,6 +89,9 @@ IDENTITY = (
     "data",
     "revision",
     "dtype",
+    "family",
+    "mask_id",
+    "block_size",
 )
 """Settings that make two runs different runs."""
 
@@ -91,7 +103,7 @@ def _require(holds: bool, name: str, value: object, wanted: str) -> None:
 
 def read_config(file: Path | None, flags: Mapping[str, Any], sets: Sequence[str], preset: str | None) -> RunConfig:
     """Merge a YAML file, flags (None: not given), a decode preset and `--set` assignments into a RunConfig."""
-    data = _read_yaml(file) if file else {}
+    data = read_yaml(file) if file else {}
     for name, value in flags.items():
         if value is not None:
             data[name] = value
@@ -122,7 +134,8 @@ def _merge(data: dict[str, Any], section: str, values: Mapping[str, Any]) -> Non
     data[section] = {**existing, **values}
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Read a file of settings. Raises InputError when it cannot be read or is no mapping of names."""
     import yaml
 
     try:
@@ -177,7 +190,7 @@ def write_config(config: RunConfig, path: Path) -> None:
 
 def first_difference(ours: RunConfig, path: Path) -> str | None:
     """Compare with the config in a run directory; returns "key: theirs, ours" for the first that makes it another run."""
-    theirs = decode_record(RunConfig, _read_yaml(path), str(path))
+    theirs = decode_record(RunConfig, read_yaml(path), str(path))
     mine, other = encode(ours), encode(theirs)
     for name in IDENTITY:
         if mine[name] != other[name]:

@@ -8,16 +8,16 @@ Several processes may share a run (`sharding`); the one that finds it complete w
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..rewards.errors import InputError
 from ..rewards.pool import VerifierPool
-from ..rewards.records import Completion, Problem, Verdict
+from ..rewards.records import Completion, Verdict
 from ..rewards.serde import encode
 from .config import RunConfig, first_difference, write_config
 from .environment import environment
@@ -29,6 +29,9 @@ from .records import Request, Rollout, Sample
 from .results import TaskResult, VerifierInfo, summarise
 from .sharding import CHUNK, Claims, Shard
 from .store import Generated, Judged, Lock, Log, check_no_strangers, drop_torn_line, make_folder, turn, write_atomically
+
+if TYPE_CHECKING:
+    from .dataset.rows import Entry, Origin
 
 SMALL_MODEL = 20_000_000
 """Parameters below which one thread decodes nearly as fast as two on an idle machine, and several times faster on a busy one."""
@@ -55,23 +58,37 @@ def evaluate(config: RunConfig, out: Path | str, shard: Shard | None = None) -> 
 
     Raises InputError for bad settings and RunError when too many samples could not be judged.
     """
-    out, shard = Path(out), shard or Shard()
-    plans = plan_tasks(config, open_checkpoint(config.model, config.revision))
+    return run(config, Path(out), write_table, shard)
+
+
+Write = Callable[[Path, Iterator["Entry"], Mapping[str, "Origin"]], None]
+
+
+def write_table(out: Path, entries: "Iterator[Entry]", origins: "Mapping[str, Origin]") -> None:
+    """Leave the samples of a run as one table."""
+    from .dataset.write import write_samples
+
+    write_samples(out / "samples.parquet", entries, origins)
+
+
+def run(config: RunConfig, out: Path, write: Write, shard: Shard | None = None) -> RunResult:
+    """Generate and judge into the run directory `out`; `write` makes a product of the finished samples."""
+    shard = shard or Shard()
+    plans = plan_tasks(config, open_checkpoint(config.model, **config.model_options()))
     make_folder(out)
     lock = Lock(out, shard.rank)
     try:
-        return _Run(config, out, plans, shard).go()
+        return _Run(config, out, plans, write, shard).go()
     finally:
         lock.release()
 
 
 class _Run:
-    def __init__(self, config: RunConfig, out: Path, plans: list[TaskPlan], shard: Shard) -> None:
-        self._config, self._out, self._plans, self._shard = config, out, plans, shard
+    def __init__(self, config: RunConfig, out: Path, plans: list[TaskPlan], write: Write, shard: Shard) -> None:
+        self._config, self._out, self._plans, self._write_product, self._shard = config, out, plans, write, shard
         with turn(out):
             self._check_folder()
-        device = shard.device(config.device)
-        self._model = load_model(config.model, dtype=config.dtype, device=device, revision=config.revision)
+        self._model = load_model(config.model, dtype=config.dtype, device=shard.device(config.device), **config.model_options())
         self._set_threads()
         with turn(out):
             self._claim_folder()
@@ -109,8 +126,8 @@ class _Run:
         if missing := sum(self._missing(plan, jobs) for plan, jobs in self._tasks()):
             return RunResult((), self._out, missing)
         results = tuple(self._summary(plan, jobs) for plan, jobs in self._tasks())
-        self._write_samples()
         self._write("results.json", {"schema": 1, "tasks": encode(results)})
+        self._write_samples()
         self._write(".finished", self._sizes())
         self._check_errors(results)
         return RunResult(results, self._out)
@@ -152,11 +169,12 @@ class _Run:
 
     def _describe(self) -> None:
         """Write down what the run is made with: once, if several processes share it."""
-        from .export import write_problems
+        from .dataset.write import write_problems
 
         if self._shard.rank == 0 or not (self._out / "environment.json").exists():
             self._write("environment.json", environment(self._model, self._config))
-            write_problems(self._out / "problems.parquet", (problem for plan in self._plans for problem in plan.problems))
+            problems = (problem for plan in self._plans for problem in plan.problems)
+            write_problems(self._out / "problems.parquet", problems, self._origins())
 
     def _task(self, plan: TaskPlan, jobs: Jobs, claims: Claims, base: int) -> None:
         name = plan.name if self._shard.size == 1 else f"{plan.name}, {self._shard}"
@@ -182,15 +200,22 @@ class _Run:
 
         return Log(self._out / "verdicts" / verifier_folder(plan.verifier), Judged, self._shard.rank)
 
-    def _samples(self, plan: TaskPlan, jobs: Jobs) -> Iterator[tuple[str, Problem, Sample]]:
+    def _origins(self) -> "dict[str, Origin]":
+        from .dataset.origin import origin_of
+
+        return {plan.name: origin_of(plan, self._config) for plan in self._plans}
+
+    def _entries(self, plan: TaskPlan, jobs: Jobs) -> "Iterator[Entry]":
+        from .dataset.rows import Entry
+
         with self._verdicts(plan) as verdicts:
             for key, problem in jobs.known():
                 record, judged = self._records.get(key), verdicts.get(key)
-                yield key, problem, Sample(plan.name, problem.id, record.cluster, record.rollout, judged.verdict)
+                yield Entry(key, problem, Sample(plan.name, problem.id, record.cluster, record.rollout, judged.verdict))
 
     def _summary(self, plan: TaskPlan, jobs: Jobs) -> TaskResult:
         return summarise(
-            (sample for _, _, sample in self._samples(plan, jobs)),
+            (entry.sample for entry in self._entries(plan, jobs)),
             plan.benchmark,
             plan.problems,
             task=plan.name,
@@ -204,10 +229,8 @@ class _Run:
         )
 
     def _write_samples(self) -> None:
-        from .export import write_samples
-
-        rows = (row for plan, jobs in self._tasks() for row in self._samples(plan, jobs))
-        write_samples(self._out / "samples.parquet", rows)
+        entries = (entry for plan, jobs in self._tasks() for entry in self._entries(plan, jobs))
+        self._write_product(self._out, entries, self._origins())
 
     def _log_session(self, plan: TaskPlan, session: "Session") -> None:
         line = {"task": plan.name, "samples": session.samples, "tokens": session.tokens, "seconds": round(session.seconds, 3)}

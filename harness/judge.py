@@ -16,7 +16,7 @@ from ..benchmarks.base import Benchmark
 from ..rewards.errors import InputError, nearest
 from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Problem, Verdict
-from ..rewards.serde import dumps, encode, read_jsonl
+from ..rewards.serde import dump_line, encode, read_jsonl
 from ..rewards.verifier import Verifier
 from .evaluate import completion_of, nothing_generated
 from .progress import ScoreProgress
@@ -222,7 +222,7 @@ class Judge:
             verdict.detail,
             verdict.parts,
         )
-        file.write(dumps(line))
+        file.write(dump_line(line))
         file.flush()
         self._count(item, verdict)
         progress.judged(verdict)

@@ -1,7 +1,12 @@
-"""`unmask list`: tasks, models and verifiers."""
+"""`unmask list`: tasks, models, verifiers and trainers."""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import cast
 
 from ..benchmarks.registry import list_benchmarks
-from ..rewards.plugins import VERIFIERS, known_names
+from ..rewards.plugins import VERIFIERS, known_names, load_object
 from .models.checkpoint import EMBEDDED
 from .models.families import FAMILIES
 from .tables import console, print_rows
@@ -9,7 +14,7 @@ from .tables import console, print_rows
 
 def print_lists(what: str | None) -> None:
     """Print one list, or all with their titles."""
-    lists = {"tasks": _tasks, "models": _models, "verifiers": _verifiers}
+    lists = {"tasks": _tasks, "models": _models, "verifiers": _verifiers, "trainers": _trainers}
     for name, show in lists.items():
         if what in (None, name):
             if what is None:
@@ -32,6 +37,24 @@ def _models() -> None:
 
 
 def _verifiers() -> None:
-    rows = [(name, VERIFIERS.get(name, "plug-in")) for name in known_names("unmask.verifiers", VERIFIERS)]
-    print_rows(("verifier", "where"), rows)
-    print("your own: package.module:attribute or file.py:attribute, a function reward(problem, completion) -> float is enough")
+    rows = [(name, *_described(name)) for name in known_names("unmask.verifiers", VERIFIERS)]
+    print_rows(("verifier", "what", "options"), rows)
+    print(
+        "your own: package.module:attribute or file.py:attribute, a function reward(problem, completion) -> float is enough;\n"
+        "a composition: file.yaml"
+    )
+
+
+def _described(name: str) -> tuple[str, str]:
+    """The first sentence of a verifier's docstring, and its options."""
+    found = load_object(name, "unmask.verifiers", VERIFIERS)
+    what = " ".join((inspect.getdoc(found) or "").partition("\n\n")[0].split())
+    options = ", ".join(field.name for field in dataclasses.fields(found)) if dataclasses.is_dataclass(found) else ""
+    return what.partition(". ")[0].rstrip("."), options
+
+
+def _trainers() -> None:
+    # Found by name: the harness does not import trainers.
+    builtin = cast(Mapping[str, str], load_object("unmask.trainers.base:TRAINERS", "unmask.trainers"))
+    print_rows(("trainer", "where"), [(name, builtin.get(name, "plug-in")) for name in known_names("unmask.trainers", builtin)])
+    print("your own: package.module:Class or file.py:Class with step, state_dict, load_state_dict and save (docs/training.md)")

@@ -47,6 +47,8 @@ class Job:
 
 def plan_tasks(config: RunConfig, checkpoint: Checkpoint) -> list[TaskPlan]:
     """Load every task of a run. Raises InputError for what is unknown, missing or not allowed."""
+    if checkpoint.tokenizer.chat_template is None:
+        raise InputError(f"{checkpoint.path}: the tokenizer has no chat template; add `chat_template` to tokenizer_config.json")
     plans = [_plan(name, config, checkpoint) for name in config.task]
     names = [plan.name for plan in plans]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -98,6 +100,12 @@ def load_task(
 def _suggested(benchmark: Benchmark, name: str) -> Any:
     """A user's benchmark need not give what `Benchmark` suggests."""
     return getattr(benchmark, name, None)
+
+
+def jobs(plan: TaskPlan, model: Model, seed: int) -> Iterator[Job]:
+    """Every completion of a task, in order."""
+    every = Jobs(plan, model, seed)
+    return (every[number] for number in range(len(every)))
 
 
 class Jobs:

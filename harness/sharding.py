@@ -2,10 +2,9 @@
 
 The jobs of a task are cut into chunks. A chunk belongs to the process that holds the lock on its byte of the file `.claims`; it
 is given back when all of its completions are recorded and judged, and by the kernel when its owner dies. Of `size` processes
-the one of rank r takes chunks r, r + size, r + 2 size, ... and, when these are done, what the others have not begun, so that
-nobody waits for a slow or a dead one, and the number of processes may change from one launch to the next or while a run goes on. Nothing is
-collective: processes come and go as they like. The run directory has to be on a file system with POSIX locks, as local disks
-and NFS have; machines are told apart by rank only, so no two processes may have the same.
+the one of rank r takes chunks r, r + size, r + 2 size, ... and, when these are done, what the others have not begun. So nobody
+waits for a slow or a dead one, and the number of processes may change from one launch to the next or while a run goes on.
+Nothing is collective. The run directory has to be on a file system with POSIX locks, as local disks and NFS have.
 """
 
 import errno

@@ -17,7 +17,7 @@ import orjson
 
 from ..rewards.errors import InputError
 from ..rewards.records import Verdict
-from ..rewards.serde import decode, dumps
+from ..rewards.serde import decode, dump_line
 from .records import Rollout
 
 
@@ -75,7 +75,7 @@ class Log(Generic[Line]):
 
     def append(self, line: Line) -> None:
         """Write one record. Raises OSError (a full disk, say) and leaves the file without the torn line."""
-        data = dumps(line)
+        data = dump_line(line)
         written = 0
         try:
             while written < len(data):

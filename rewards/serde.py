@@ -51,7 +51,12 @@ def _names(kind: Any) -> tuple[tuple[str, bool], ...]:
     return tuple((field.name, hints[field.name] in (tuple[int, ...], tuple[float, ...])) for field in dataclasses.fields(kind))
 
 
-def dumps(value: Any) -> bytes:
+def dumps(value: Any) -> str:
+    """Encode `value` as JSON. Raises ValueError where a number is not finite."""
+    return dump_line(value)[:-1].decode()
+
+
+def dump_line(value: Any) -> bytes:
     """Encode `value` as one line of JSON in UTF-8, with its newline. Raises ValueError where a number is not finite."""
     data = encode(value)
     _check_finite(data)

@@ -40,5 +40,8 @@ class Trainer(Protocol):
         ...
 
 
-TRAINERS: Mapping[str, str] = {}
+TRAINERS: Mapping[str, str] = {
+    "rft": "unmask.trainers.rft:RFT",
+    "tracerl": "unmask.trainers.tracerl:TraceRL",
+}
 """Trainers that come with the package: name to `module:Class`."""

@@ -2,8 +2,9 @@
 
 Source: SDAR's `generate.py` and the sampler of TraceRL (arXiv 2509.06949, section 3). Blocks lie at absolute multiples of the
 block size; the prompt's remainder shares the first one. A block is denoised until no mask is left, then run once more to keep
-its keys and values. Sequences at different blocks share a forward pass, a finished one leaves at once and the next request
-takes its row. A request's tokens depend on its prompt, seed and settings only.
+its keys and values: together with the first step of the next block (`fuse`), or in a pass of its own, as those loops do.
+Sequences at different blocks share a forward pass, a finished one leaves at once and the next request takes its row. A request's
+tokens depend on its prompt, seed and settings only.
 """
 
 import time
@@ -51,12 +52,22 @@ class TokenRules:
 class BlockDecoder:
     """Decodes requests in completion order, up to `rows` at a time, none beyond `context` positions."""
 
-    def __init__(self, denoiser: BlockDenoiser, tokens: TokenRules, decode: DecodeConfig, *, rows: int, context: int) -> None:
+    def __init__(
+        self,
+        denoiser: BlockDenoiser,
+        tokens: TokenRules,
+        decode: DecodeConfig,
+        *,
+        rows: int,
+        context: int,
+        fuse: bool = True,
+    ) -> None:
         block_size = denoiser.block_size
         self._denoiser, self._tokens, self._decode, self._context = denoiser, tokens, decode, context
         self._longest = decode.max_new_tokens or context
         self._schedule = torch.tensor(schedule(block_size, decode.steps_per_block or block_size))
         self._rows = Rows(rows, block_size, tokens.mask_id)
+        self._fuse = fuse
 
     def run(self, requests: Iterable[Request]) -> Iterator[Decoded]:
         """Yield each request's result when it is done."""
@@ -86,7 +97,7 @@ class BlockDecoder:
         )
         row = self._rows.add(sequence)
         if twin is not None:
-            self._denoiser.move(twin, row)
+            self._denoiser.share(twin, row, prompt // size * size)
         elif prompt >= size:
             self._denoiser.prefill(row, list(request.prompt_ids[: prompt // size * size]))
         return None
@@ -95,13 +106,15 @@ class BlockDecoder:
         """One forward pass over all rows: a denoising step for those with masks, the cache write for finished blocks."""
         rows, n = self._rows, self._rows.count
         is_open = rows.masked[:n].any(dim=-1)
-        open_rows, full_rows = is_open.nonzero().squeeze(-1), (~is_open).nonzero().squeeze(-1)
+        open_rows = is_open.nonzero().squeeze(-1)
         device = self._tokens.banned.device
         logits = self._denoiser.run(rows.start[:n].to(device), rows.token[:n].to(device), open_rows.to(device))
         if len(open_rows):
             self._denoise(open_rows, logits)
+        # Fused, a block is left as soon as it is finished; else once a pass of its own has written its cache.
+        finished = ~(rows.masked[:n].any(dim=-1) if self._fuse else is_open)
         # From the last row down, so that filling a freed row with the last one never moves a row still to be looked at.
-        for row in reversed(full_rows.tolist()):
+        for row in reversed(finished.nonzero().squeeze(-1).tolist()):
             result = self._finish_block(row)
             if result is not None:
                 yield result
@@ -123,8 +136,11 @@ class BlockDecoder:
     def _finish_block(self, row: int) -> Decoded | None:
         start = int(self._rows.start[row])
         sequence = self._rows.close(row)
+        sequence.cache += not self._fuse
         decoded = self._ended(sequence, start + self._denoiser.block_size)
         if decoded is None:
+            if self._fuse:
+                self._denoiser.keep(row, start, self._rows.token[row].clone())
             self._rows.advance(row)
             return None
         last = self._rows.remove(row)
@@ -137,7 +153,7 @@ class BlockDecoder:
         length = self._stop_length(sequence.tokens[: self._longest])
         if length is None and position < sequence.total:
             return None
-        prefill = int(len(sequence.request.prompt_ids) >= self._denoiser.block_size)
+        prefill = int(not self._fuse and len(sequence.request.prompt_ids) >= self._denoiser.block_size)
         passes = ForwardPasses(prefill, sequence.denoise, sequence.cache)
         finish: Finish = "length" if length is None else "stop"
         longest = min(len(sequence.tokens), self._longest)

@@ -92,7 +92,6 @@ class Rows:
         sequence.step_map += self.fixed_at[row, skip:].tolist()
         sequence.logprobs += rounded(self.logprob[row, skip:])
         sequence.confidences += rounded(self.confidence[row, skip:])
-        sequence.cache += 1
         return sequence
 
     def remove(self, row: int) -> int:

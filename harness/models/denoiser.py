@@ -1,23 +1,26 @@
 """The denoiser of a block-causal model: prefill a prompt, run a block against the cache, keep or forget the result.
 
 One buffer per layer holds keys and values of all rows; a row is a sequence being decoded. `run` writes the block's keys
-and values behind the row's context, where the next `run` of the same block overwrites them: a denoising pass keeps nothing,
-and the pass over the finished block is the one whose keys stay. Masks and positions are made here; callers see only tokens
-in and logits out. The cache is exact: a block-causal model never changes the keys of an earlier block.
+and values behind the row's context, where the next `run` of the same block overwrites them: a denoising pass keeps nothing.
+What stays is written by a pass over the finished block: a `run` of its own, or, after `keep`, together with the next `run`,
+which already is the first step of the row's next block. Prompts, too, are run with the first step of their first block. Masks and
+positions are made here; callers see only tokens in and logits out. The cache is exact: a block-causal model never changes the
+keys of an earlier block.
 
 On a CPU in float32 the result of a row is the same bit for bit whatever the other rows are: rows are padded to a number
 from which matrix kernels no longer depend on it (`row_floor`, measured), and keys to whole vector widths.
 """
 
+from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache
 
 from .attention import block_causal
+from .rows import ATTENTION, Blocks, Padding, Piece, Prompt, RowCache
 
 KEY_STEP = 64
 """Keys are padded to a multiple of this, so that sums over keys run in the same lanes whatever the longest row is."""
@@ -32,54 +35,106 @@ class BlockDenoiser:
     def __init__(self, network: Any, block_size: int, rows: int) -> None:
         self.network = network
         self.block_size = block_size
-        self._floor = -(-row_floor(network) // block_size)
-        self._cache = _RowCache(network, max(rows, self._floor))
-        self._arguments = signature(network.model.forward).parameters
+        self._floor = row_floor(network)
+        self._cache = RowCache(network, rows)
+        self._prompts: list[tuple[int, list[int]]] = []
+        self._shared: list[tuple[int, int, int]] = []
+        self._kept: list[tuple[int, int, Tensor]] = []
+        self._groups = network.config.num_attention_heads // network.config.num_key_value_heads
+        # transformers renamed `past_key_values` to `cache` in 5.24.
+        self._cache_name = "cache" if "cache" in signature(network.model.forward).parameters else "past_key_values"
 
     @cached_property
     def _device(self) -> torch.device:
         device: torch.device = next(self.network.parameters()).device
         return device
 
-    @torch.inference_mode()
     def prefill(self, row: int, ids: list[int]) -> None:
-        """Write the cache of `row` for whole blocks of prompt, from position 0. `len(ids)` is a multiple of the block size."""
-        positions = torch.arange(len(ids), device=self._device).unsqueeze(0)
-        mask = block_causal(positions, positions, self.block_size).unsqueeze(1)
-        self._cache.prepare(torch.tensor([row], device=self._device), positions, len(ids))
-        self._forward(torch.tensor([ids], device=self._device), positions, mask)
+        """With the next pass, write the cache of `row` from position 0 on: whole blocks of a prompt."""
+        self._prompts.append((row, ids))
+
+    @torch.inference_mode()
+    def share(self, source: int, target: int, length: int) -> None:
+        """Give `target` the first `length` positions of `source`, a prompt's: how samples share one."""
+        if any(row == source for row, _ in self._prompts):
+            self._shared.append((source, target, length))
+        else:
+            self._cache.copy(source, target, length)
+
+    def keep(self, row: int, start: int, tokens: Tensor) -> None:
+        """With the next pass, write the cache of a finished block: `tokens` (B,) at `start`."""
+        self._kept.append((row, start, tokens))
+
+    @torch.inference_mode()
+    def move(self, source: int, target: int) -> None:
+        """Give `target` the place of `source` in all that follows: how a freed row is filled."""
+        self._cache.copy(source, target, self._cache.capacity)
+        self._kept = [(target if row == source else row, start, tokens) for row, start, tokens in self._kept]
 
     @torch.inference_mode()
     def run(self, starts: Tensor, tokens: Tensor, wanted: Tensor) -> Tensor:
-        """Run one block of each of the first n rows on top of its context.
+        """Run one block of each of the first n rows on top of its context, and whatever waits for this pass.
 
         `starts` (n,) is the absolute position of each block, `tokens` (n, B) its ids, `wanted` (w,) the rows whose logits are
         needed; returns (w, B, V) float32. The keys of the block stay in the cache until the row runs again from the same start.
         """
+        flat = _Flat(self._device)
+        for row, ids in self._prompts:
+            self._add_prompt(flat, row, ids)
+        length = self._reserve(int(starts.max()) + self.block_size)
+        if self._kept:
+            rows, begins, kept = zip(*self._kept, strict=True)
+            place = torch.tensor(rows, device=self._device)
+            self._add_blocks(flat, place, place, torch.tensor(begins, device=self._device), torch.stack(kept), length)
         n = len(starts)
-        padding = max(self._floor - n, 0)
-        starts = torch.cat([starts, starts.new_zeros(padding)])
-        tokens = torch.cat([tokens, tokens.new_zeros(padding, self.block_size)])
+        self._add_blocks(flat, slice(0, n), torch.arange(n, device=self._device), starts, tokens, length)
+        hidden = self._forward(flat)[-n * self.block_size :]
+        self._prompts, self._shared, self._kept = [], [], []
+        return self._head(hidden.view(n, self.block_size, -1)[wanted])
+
+    def _add_prompt(self, flat: "_Flat", row: int, ids: list[int]) -> None:
+        positions = torch.arange(len(ids), device=self._device)
+        mask = block_causal(positions, positions, self.block_size).repeat(self._groups, 1)
+        flat.add(Prompt(row, len(ids), mask), torch.tensor(ids, device=self._device), positions, torch.full_like(positions, row))
+
+    def _add_blocks(
+        self, flat: "_Flat", rows: slice | Tensor, index: Tensor, starts: Tensor, tokens: Tensor, length: int
+    ) -> None:
+        """A block sees its row's keys up to its own end."""
         positions = starts.unsqueeze(1) + torch.arange(self.block_size, device=self._device)
-        length = -(-(int(starts.max()) + self.block_size) // KEY_STEP) * KEY_STEP
-        keys = torch.arange(length, device=self._device).unsqueeze(0)
-        mask = block_causal(positions, keys, self.block_size).unsqueeze(1)
-        self._cache.prepare(torch.arange(n + padding, device=self._device), positions, length)
-        hidden = self._forward(tokens, positions, mask)
-        return self._head(hidden[:n][wanted])
+        keys = torch.arange(length, device=self._device)
+        mask = (keys < starts.unsqueeze(1) + self.block_size)[:, None, None]
+        index = index.unsqueeze(1).expand_as(positions)
+        flat.add(Blocks(rows, self.block_size, mask), tokens.to(self._device).flatten(), positions.flatten(), index.flatten())
 
-    @torch.inference_mode()
-    def move(self, source: int, target: int) -> None:
-        """Give `target` the cache of `source`: how a freed row is filled, and how samples share one prompt."""
-        self._cache.move(source, target)
+    def _reserve(self, positions: int) -> int:
+        """Make the cache long enough; returns how many keys a row's queries are shown."""
+        length = -(-positions // KEY_STEP) * KEY_STEP
+        if length > self._cache.capacity:
+            self._cache.grow(-(-length // GROWTH) * GROWTH)
+        return length
 
-    def _forward(self, tokens: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
-        # transformers renamed `past_key_values` to `cache` in 5.24.
-        name = "cache" if "cache" in self._arguments else "past_key_values"
+    def _forward(self, flat: "_Flat") -> Tensor:
+        """Run the flat pass; returns the hidden states of its tokens, padding taken off, (tokens, hidden)."""
+        ids, positions, rows = (torch.cat(parts) for parts in (flat.ids, flat.positions, flat.rows))
+        self._cache.prepare(rows, positions, self._shared)
+        pieces = flat.pieces
+        missing = self._floor - len(ids)
+        if missing > 0:
+            ids, positions, pieces = _padded(ids, missing), _padded(positions, missing), [*pieces, Padding(missing)]
+        # transformers leaves a four-dimensional mask as it is; `attend` looks at the pieces' own.
+        unused = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self._device)
+        if self.network.config._attn_implementation != ATTENTION:
+            self.network.set_attn_implementation(ATTENTION)
         out = self.network.model(
-            input_ids=tokens, position_ids=positions, attention_mask=mask, use_cache=True, **{name: self._cache}
+            input_ids=ids[None],
+            position_ids=positions[None],
+            attention_mask=unused,
+            use_cache=True,
+            pieces=pieces,
+            **{self._cache_name: self._cache},
         )
-        hidden: Tensor = out.last_hidden_state
+        hidden: Tensor = out.last_hidden_state[0, : len(rows)]
         return hidden
 
     def _head(self, hidden: Tensor) -> Tensor:
@@ -87,57 +142,31 @@ class BlockDenoiser:
         if len(hidden) == 0:
             return hidden.new_zeros(*hidden.shape[:-1], vocabulary, dtype=torch.float32)
         flat = hidden.reshape(-1, hidden.shape[-1])
-        missing = max(self._floor * self.block_size - len(flat), 0)
-        logits = self.network.lm_head(torch.cat([flat, flat.new_zeros(missing, flat.shape[-1])]))[: len(flat)]
+        missing = self._floor - len(flat)
+        logits = self.network.lm_head(_padded(flat, missing) if missing > 0 else flat)[: len(flat)]
         out: Tensor = logits.reshape(*hidden.shape[:-1], vocabulary).float()
         return out
 
 
-class _RowCache(Cache):  # type: ignore[misc]
-    """Keys and values of all rows, (rows, kv heads, capacity, head dim) per layer, written at each row's own positions."""
+@dataclass(frozen=True, slots=True)
+class _Flat:
+    """The tokens of a pass, piece after piece."""
 
-    def __init__(self, network: Any, rows: int) -> None:
-        config = network.config
-        self._rows = rows
-        self._capacity = 0
-        self._layers_kv: list[tuple[Tensor, Tensor]] = []
-        self._shape = (config.num_key_value_heads, config.head_dim)
-        self._count = config.num_hidden_layers
-        self._like = next(network.parameters())
-        super().__init__(layers=[])
+    device: torch.device
+    pieces: list[Piece] = field(default_factory=list)
+    ids: list[Tensor] = field(default_factory=list)
+    positions: list[Tensor] = field(default_factory=list)
+    rows: list[Tensor] = field(default_factory=list)
 
-    def prepare(self, rows: Tensor, positions: Tensor, length: int) -> None:
-        """Say where the next forward writes (`rows` (n,), `positions` (n, Q)) and how many keys it reads."""
-        self._target = (rows.unsqueeze(1), positions)
-        self._reads = length
-        self._first, self._last = int(rows[0]), int(rows[-1]) + 1
-        if length > self._capacity:
-            self._grow(-(-length // GROWTH) * GROWTH)
+    def add(self, piece: Piece, ids: Tensor, positions: Tensor, rows: Tensor) -> None:
+        self.pieces.append(piece)
+        self.ids.append(ids)
+        self.positions.append(positions)
+        self.rows.append(rows)
 
-    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        keys, values = self._layers_kv[layer_idx]
-        rows, positions = self._target
-        keys[rows, :, positions] = key_states.transpose(1, 2)
-        values[rows, :, positions] = value_states.transpose(1, 2)
-        return keys[self._first : self._last, :, : self._reads], values[self._first : self._last, :, : self._reads]
 
-    def move(self, source: int, target: int) -> None:
-        for keys, values in self._layers_kv:
-            keys[target], values[target] = keys[source], values[source]
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        return 0
-
-    def _grow(self, capacity: int) -> None:
-        heads, size = self._shape
-        fresh = []
-        for layer in range(self._count):
-            pair = tuple(self._like.new_zeros(self._rows, heads, capacity, size) for _ in range(2))
-            if self._capacity:
-                for new, old in zip(pair, self._layers_kv[layer], strict=True):
-                    new[:, :, : self._capacity] = old
-            fresh.append((pair[0], pair[1]))
-        self._layers_kv, self._capacity = fresh, capacity
+def _padded(values: Tensor, missing: int) -> Tensor:
+    return torch.cat([values, values.new_zeros(missing, *values.shape[1:])])
 
 
 def row_floor(network: Any) -> int:

@@ -10,7 +10,8 @@ from typing import Any
 from ...rewards.errors import InputError
 from ...rewards.records import Message
 from ..records import DecodeConfig, ModelInfo, Request, Rollout
-from .checkpoint import Checkpoint, fingerprint, load_network, open_checkpoint
+from .checkpoint import Checkpoint, open_checkpoint
+from .network import load_network
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -48,15 +49,24 @@ class Model:
         """Fill in the model's own block size and steps. Raises InputError for settings the model does not allow."""
         return resolve(decode, self.checkpoint)
 
-    def generate(self, requests: Iterable[Request], decode: DecodeConfig, *, max_batch: int = 32) -> Iterator[Rollout]:
-        """Yield one rollout per request, in completion order. `max_batch` bounds the sequences that share a forward pass."""
+    def generate(
+        self, requests: Iterable[Request], decode: DecodeConfig, *, max_batch: int = 32, fuse: bool = True
+    ) -> Iterator[Rollout]:
+        """Yield one rollout per request, in completion order. `max_batch` bounds the sequences that share a forward pass.
+
+        `fuse` runs prompts and finished blocks together with the denoising steps that follow them; without it they have forward
+        passes of their own, as the published loops do. The tokens are the same.
+        """
         from ..decoding.block import BlockDecoder, TokenRules
         from .denoiser import BlockDenoiser
 
+        family = self.checkpoint.family
+        if (family.attention, family.alignment, family.shift) != ("block_causal", "absolute", False):
+            raise InputError(f"--model {self.info.id}: checkpoints of the family {family.name} cannot be decoded yet")
         decode = self.resolve(decode)
         denoiser = BlockDenoiser(self.network, _whole(decode.block_size), max_batch)
         tokens = TokenRules(self.checkpoint.mask_id, frozenset(self.checkpoint.stop_ids), self._banned(), self._text)
-        decoder = BlockDecoder(denoiser, tokens, decode, rows=max_batch, context=self.context)
+        decoder = BlockDecoder(denoiser, tokens, decode, rows=max_batch, context=self.context, fuse=fuse)
         for decoded in decoder.run(requests):
             yield self._rollout(decoded, decode)
 
@@ -103,24 +113,31 @@ class Model:
         )
 
 
-def load_model(name: str, *, dtype: str = "auto", device: str = "auto", revision: str | None = None) -> Model:
+def load_model(
+    name: str,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    revision: str | None = None,
+    family: str | None = None,
+    mask_id: int | None = None,
+    block_size: int | None = None,
+) -> Model:
     """Load a checkpoint by embedded name, directory or hub id.
 
     `dtype` "auto" is float32 on a CPU and the checkpoint's own elsewhere; `device` "auto" is the first accelerator, else the
-    CPU. Raises InputError in one line for whatever is wrong with the checkpoint or the settings.
+    CPU; `family`, `mask_id` and `block_size` say what the checkpoint does not. Raises InputError in one line for whatever is
+    wrong with the checkpoint or the settings.
     """
     import torch
 
     if dtype not in DTYPES:
         raise InputError(f"--dtype {dtype}: not one of {', '.join(DTYPES)}")
-    checkpoint = open_checkpoint(name, revision)
-    family = checkpoint.family
-    if (family.attention, family.alignment, family.shift) != ("block_causal", "absolute", False):
-        raise InputError(f"--model {name}: checkpoints of the family {family.name} cannot be decoded yet")
+    checkpoint = open_checkpoint(name, revision, family=family, mask_id=mask_id, block_size=block_size)
     device = _device(device)
     chosen = ("float32" if device == "cpu" else _own_dtype(checkpoint)) if dtype == "auto" else dtype
     network = load_network(checkpoint, getattr(torch, chosen), device)
-    info = ModelInfo(checkpoint.id, checkpoint.revision, checkpoint.family.name, fingerprint(checkpoint.path), chosen)
+    info = ModelInfo(checkpoint.id, checkpoint.revision, checkpoint.family.name, checkpoint.fingerprint(), chosen)
     return Model(checkpoint, network, info)
 
 
