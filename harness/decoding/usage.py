@@ -7,8 +7,9 @@ from dataclasses import dataclass
 class Usage:
     """Counted while `Model.generate` runs.
 
-    `rows` are those that the passes computed, padding included, `used` those of unfinished requests, `least` the smallest share of
-    one pass; `bytes_read` is the size of the keys and values that the passes attended to; `cache_bytes` the most that the cache took.
+    `rows` are those that the passes computed, padding included, `used` those of unfinished requests, `least` the smallest share
+    of one pass; `bytes_read` is the size of the keys and values that the passes attended to, `cache_bytes` the most that the
+    cache took.
     """
 
     passes: int = 0

@@ -44,15 +44,9 @@ class CachePlan:
 def position_bytes(network: Any) -> int:
     """Bytes of keys and values that one position takes over all layers."""
     config = network.config
-    heads, dim = cache_shape(network)
-    return 2 * int(config.num_hidden_layers) * heads * dim * int(next(network.parameters()).element_size())
-
-
-def cache_shape(network: Any) -> tuple[int, int]:
-    """Key-value heads of a layer, and the size of one."""
-    config = network.config
     dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(config.num_key_value_heads), int(dim)
+    layer = 2 * int(config.num_key_value_heads) * int(dim)
+    return layer * int(config.num_hidden_layers) * int(next(network.parameters()).element_size())
 
 
 def parse_size(text: str, name: str) -> int:

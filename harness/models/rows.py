@@ -19,7 +19,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, Cache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from .memory import Layout, cache_shape
+from .memory import Layout
 
 ATTENTION = "unmask"
 """The name under which transformers' classes find `attend`."""
@@ -40,7 +40,7 @@ class Piece(Protocol):
 class Blocks:
     """One block of `size` tokens for each row of `rows`: a slice where rows lie side by side, else their indices.
 
-    `mask` (n, 1, 1, length) says which of the first `length` keys a row's queries see.
+    `mask` (n, 1, 1 or groups * size, length) says which of the first `length` keys a row's queries see.
     """
 
     rows: slice | Tensor
@@ -51,7 +51,7 @@ class Blocks:
     def tokens(self) -> int:
         return self.mask.shape[0] * self.size
 
-    def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
         n, size, length = self.mask.shape[0], self.size, self.mask.shape[-1]
         heads, dim, groups = keys.shape[1], keys.shape[3], query.shape[1] // keys.shape[1]
         folded = query.view(n, size, heads, groups, dim).permute(0, 2, 3, 1, 4).reshape(n, heads, groups * size, dim)
@@ -87,15 +87,15 @@ class Padding:
 
 
 class RowCache(Cache):  # type: ignore[misc]
-    """Keys and values of all rows, (rows, KV heads, capacity, head dim) per layer."""
+    """Keys and values of all rows, (rows, KV heads, positions, head dim) per layer.
 
-    def __init__(self, network: Any) -> None:
+    The buffers take heads and sizes from the first states that are written, so that any body fits.
+    """
+
+    def __init__(self) -> None:
         super().__init__(layers=[])
         self._layout = Layout(0, 0)
-        self._heads, self._dim = cache_shape(network)
-        self._like = next(network.parameters())
-        empty = self._like.new_zeros(0, self._heads, 0, self._dim)
-        self._layers_kv = [(empty, empty)] * network.config.num_hidden_layers
+        self._buffers: dict[int, tuple[Tensor, Tensor]] = {}
         self._copies: Sequence[tuple[int, int, int]] = ()
 
     @property
@@ -105,7 +105,7 @@ class RowCache(Cache):  # type: ignore[misc]
     @property
     def bytes(self) -> int:
         """What the buffers take."""
-        return sum(tensor.nbytes for pair in self._layers_kv for tensor in pair)
+        return sum(tensor.nbytes for pair in self._buffers.values() for tensor in pair)
 
     def prepare(self, rows: Tensor, positions: Tensor, copies: Sequence[tuple[int, int, int]] = ()) -> None:
         """Say where the next pass writes its first `len(rows)` tokens.
@@ -116,7 +116,9 @@ class RowCache(Cache):  # type: ignore[misc]
         self._target, self._copies = (rows, positions), copies
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        keys, values = self._layers_kv[layer_idx]
+        if layer_idx not in self._buffers:
+            self._buffers[layer_idx] = _empty(key_states, self._layout), _empty(value_states, self._layout)
+        keys, values = self._buffers[layer_idx]
         rows, positions = self._target
         keys[rows, :, positions] = key_states[0, :, : len(rows)].transpose(0, 1)
         values[rows, :, positions] = value_states[0, :, : len(rows)].transpose(0, 1)
@@ -126,7 +128,7 @@ class RowCache(Cache):  # type: ignore[misc]
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Give `target` the first `length` positions of `source`."""
-        for keys, values in self._layers_kv:
+        for keys, values in self._buffers.values():
             _copy(keys, values, source, target, length)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -135,14 +137,16 @@ class RowCache(Cache):  # type: ignore[misc]
     def resize(self, layout: Layout) -> None:
         """Change the number of rows and positions; what both have stays. Layer by layer, so that little is there twice."""
         rows, positions = min(layout.rows, self._layout.rows), min(layout.positions, self._layout.positions)
-        for layer, pair in enumerate(self._layers_kv):
-            fresh = []
-            for old in pair:
-                new = self._like.new_zeros(layout.rows, self._heads, layout.positions, self._dim)
-                new[:rows, :, :positions] = old[:rows, :, :positions]
-                fresh.append(new)
-            self._layers_kv[layer] = (fresh[0], fresh[1])
+        for layer, (old_keys, old_values) in self._buffers.items():
+            keys, values = _empty(old_keys, layout), _empty(old_values, layout)
+            keys[:rows, :, :positions] = old_keys[:rows, :, :positions]
+            values[:rows, :, :positions] = old_values[:rows, :, :positions]
+            self._buffers[layer] = keys, values
         self._layout = layout
+
+
+def _empty(states: Tensor, layout: Layout) -> Tensor:
+    return states.new_zeros(layout.rows, states.shape[1], layout.positions, states.shape[3])
 
 
 def _copy(keys: Tensor, values: Tensor, source: int, target: int, length: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from unmask.benchmarks import load_benchmark
 from unmask.harness.models.attention import block_causal
-from unmask.harness.models.denoiser import BlockDenoiser
+from unmask.harness.models.block import BlockDenoiser
 from unmask.harness.models.model import Model
 from unmask.harness.records import DecodeConfig, Request, Rollout
 from unmask.rewards.errors import InputError
@@ -191,8 +191,9 @@ def test_the_cache_gives_the_logits_of_full_recomputation(demo: Model) -> None:
     denoiser.prefill(0, ids[:16].tolist())
     for start in range(16, 48, 4):
         noisy = torch.full((1, 4), demo.checkpoint.mask_id)
-        denoiser.run(torch.tensor([start]), noisy, torch.tensor([0]))  # leaves nothing behind
-        logits = denoiser.run(torch.tensor([start]), ids[None, start : start + 4], torch.tensor([0]))
+        open_block = torch.tensor([False])
+        denoiser.run(torch.tensor([start]), noisy, open_block)  # leaves nothing behind
+        logits = denoiser.logits(denoiser.run(torch.tensor([start]), ids[None, start : start + 4], open_block))
         positions = torch.arange(start + 4).unsqueeze(0)
         mask = block_causal(positions, positions, 4).unsqueeze(1)
         with torch.inference_mode():

@@ -1,9 +1,9 @@
 """The engine beside plain loops: tokens a second, forward passes for each token, memory, and whether the tokens are the same.
 
-    python -P tests/perf/decode.py                                  # CPU: the embedded model, and random weights of 0.1B parameters
-    python -P tests/perf/decode.py --device cuda --shape 1.7b,8b    # random weights in SDAR's shapes, bf16, with the bandwidth floor
+    python -P tests/perf/decode.py                                 # the embedded model and 0.1B random weights, on a CPU
+    python -P tests/perf/decode.py --device cuda --shape 1.7b,8b   # random weights in SDAR's shapes, bf16, with the floor
 
-The plain loops (`plain_decoding.py`) decode one request after another, with transformers' own exact cache and without any, as the
+The plain loops decode one request after another, with transformers' own exact cache and without any, as the
 published loops of SDAR and TraceRL do. All decode greedily with the dynamic rule at threshold 0.9. Workloads: `own`, problems of
 `arith` that the embedded model ends by itself (15 to 50 tokens); `mixed`, prompts that go on to a length of their own between
 64 and 640 tokens. The ways take turns `--repeat` times and the median counts. The slow ways may be given the first `--plain`
@@ -13,36 +13,37 @@ On an accelerator the floor is the time in which the weights and the cache could
 
 import argparse
 import dataclasses
+import json
 import random
+import shutil
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
-
-sys.path.append(str(Path(__file__).parent))
-import plain_decoding  # noqa: E402
-
-from unmask import DecodeConfig, Model, Request, load_benchmark, load_model  # noqa: E402
-from unmask.harness.decoding.usage import Usage  # noqa: E402
-from unmask.harness.models.checkpoint import EMBEDDED  # noqa: E402
-from unmask.harness.models.memory import size_text  # noqa: E402
+from torch import Tensor
+from transformers import DynamicCache, Qwen3Config, Qwen3ForCausalLM
+from unmask import DecodeConfig, Model, Request, load_benchmark, load_model
+from unmask.harness.decoding.usage import Usage
+from unmask.harness.models.checkpoint import EMBEDDED
+from unmask.harness.models.memory import size_text
 
 THRESHOLD = 0.9
 SHAPES: dict[str, dict[str, Any]] = {
-    "0.1b": dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, num_key_value_heads=4, head_dim=64)
-    | dict(intermediate_size=2048, vocab_size=16384),
-    "1.7b": dict(hidden_size=2048, num_hidden_layers=28, num_attention_heads=16, num_key_value_heads=8, head_dim=128)
-    | dict(intermediate_size=6144, vocab_size=151936),
-    "8b": dict(hidden_size=4096, num_hidden_layers=36, num_attention_heads=32, num_key_value_heads=8, head_dim=128)
-    | dict(intermediate_size=12288, vocab_size=151936),
+    "0.1b": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "num_key_value_heads": 4, "head_dim": 64}
+    | {"intermediate_size": 2048, "vocab_size": 16384},
+    "1.7b": {"hidden_size": 2048, "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128}
+    | {"intermediate_size": 6144, "vocab_size": 151936},
+    "8b": {"hidden_size": 4096, "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128}
+    | {"intermediate_size": 12288, "vocab_size": 151936},
 }
 
 
@@ -73,6 +74,91 @@ class Run:
         return sum(map(len, self.outputs))
 
 
+@dataclass(frozen=True)
+class Answer:
+    """Response tokens up to the first stop token (included), and the model calls it took."""
+
+    tokens: list[int]
+    passes: int
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What both ways decode by."""
+
+    block_size: int
+    threshold: float
+    mask_id: int
+    stop_ids: frozenset[int]
+    banned: Tensor
+
+
+@torch.inference_mode()
+def decode_plainly(network: Any, prompt: list[int], longest: int, rules: Rules, *, cached: bool) -> Answer:
+    """Decode one prompt greedily, up to `longest` tokens."""
+    size = rules.block_size
+    start = len(prompt) // size * size
+    end = -(-(len(prompt) + longest) // size) * size
+    device = rules.banned.device
+    tokens = torch.tensor(prompt, device=device)
+    cache = DynamicCache() if cached else None
+    passes = 0
+    if cache is not None and start:
+        _plain_pass(network, tokens[:start], 0, cache, size)
+        passes += 1
+    while start < end:
+        block = torch.full((size,), rules.mask_id, device=device)
+        block[: len(tokens) - start] = tokens[start:]
+        while bool((block == rules.mask_id).any()):
+            logits = _plain_pass(network, torch.cat([tokens[:start], block]), start, cache, size)
+            if cache is not None:
+                cache.crop(-size)
+            passes += 1
+            block = _plain_step(logits[-size:].float(), block, rules)
+        if cache is not None:
+            _plain_pass(network, torch.cat([tokens[:start], block]), start, cache, size)
+            passes += 1
+        tokens, start = torch.cat([tokens[:start], block]), start + size
+        if any(token in rules.stop_ids for token in tokens[len(prompt) :].tolist()):
+            break
+    return Answer(_until_stop(tokens[len(prompt) :].tolist()[:longest], rules.stop_ids), passes)
+
+
+def _plain_pass(network: Any, tokens: Tensor, start: int, cache: DynamicCache | None, size: int) -> Tensor:
+    first = start if cache is not None else 0
+    position = torch.arange(len(tokens), device=tokens.device)
+    mask = (position.unsqueeze(0) // size <= position[first:].unsqueeze(1) // size)[None, None]
+    # transformers renamed `past_key_values` to `cache` in 5.24.
+    name = "cache" if "cache" in signature(network.model.forward).parameters else "past_key_values"
+    extra = {} if cache is None else {name: cache}
+    out = network(
+        input_ids=tokens[None, first:],
+        position_ids=position[None, first:],
+        attention_mask=mask,
+        use_cache=cache is not None,
+        **extra,
+    )
+    logits: Tensor = out.logits[0]
+    return logits
+
+
+def _plain_step(logits: Tensor, block: Tensor, rules: Rules) -> Tensor:
+    """Fix every mask whose best token is more probable than the threshold, and at least the best one."""
+    token = logits.masked_fill(rules.banned, float("-inf")).argmax(dim=-1)
+    confidence = logits.softmax(dim=-1).gather(-1, token.unsqueeze(-1)).squeeze(-1)
+    confidence = confidence.masked_fill(block != rules.mask_id, -1.0)
+    chosen = confidence > rules.threshold
+    if not bool(chosen.any()):
+        chosen = torch.zeros_like(chosen)
+        chosen[confidence.argmax()] = True
+    return torch.where(chosen, token, block)
+
+
+def _until_stop(tokens: list[int], stop_ids: frozenset[int]) -> list[int]:
+    end = next((i + 1 for i, token in enumerate(tokens) if token in stop_ids), len(tokens))
+    return tokens[:end]
+
+
 def engine(model: Model, work: Work, batch: int) -> Run:
     """All requests through the engine."""
     decode = DecodeConfig(temperature=0.0, threshold=THRESHOLD, max_new_tokens=max(work.longest))
@@ -89,16 +175,16 @@ def engine(model: Model, work: Work, batch: int) -> Run:
 
 def plain(model: Model, work: Work, *, cached: bool) -> Run:
     """One request after another."""
-    rules = plain_decoding.Rules(
+    rules = Rules(
         model.checkpoint.block_size or 4,
         THRESHOLD,
         model.checkpoint.mask_id,
         frozenset(model.checkpoint.stop_ids),
-        model.banned,
+        model.banned("unused"),
     )
     start = time.perf_counter()
     answers = [
-        plain_decoding.decode(model.network, list(prompt), longest, rules, cached=cached)
+        decode_plainly(model.network, list(prompt), longest, rules, cached=cached)
         for prompt, longest in zip(work.prompts, work.longest, strict=True)
     ]
     return Run([answer.tokens for answer in answers], sum(answer.passes for answer in answers), time.perf_counter() - start)
@@ -125,11 +211,6 @@ def mixed(prompts: Sequence[tuple[int, ...]], shortest: int = 64, spread: int = 
 
 def random_model(shape: str, device: str) -> Model:
     """Random weights in the format of SDAR, with the tokenizer of the embedded model."""
-    import json
-    import shutil
-
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
     torch.manual_seed(0)
     config = Qwen3Config(**SHAPES[shape], max_position_embeddings=8192, tie_word_embeddings=False)
     with torch.device(device):
@@ -164,7 +245,9 @@ def measure(model: Model, work: Work, batch: int, repeat: int, plain_count: int)
             runs[name].append(way())
     for name, several in runs.items():
         for run in several:
-            if any(found != expected for found, expected in zip(run.outputs, runs[f"engine, batch {batch}"][0].outputs)):
+            if any(
+                found != expected for found, expected in zip(run.outputs, runs[f"engine, batch {batch}"][0].outputs, strict=False)
+            ):
                 print(f"{work.name}: {name}: other tokens than the engine", file=sys.stderr)
     return {name: sorted(several, key=lambda run: run.tokens / run.seconds)[len(several) // 2] for name, several in runs.items()}
 
@@ -173,7 +256,9 @@ def show(title: str, runs: dict[str, Run], floor: Callable[[Run], float] | None)
     """One table."""
     rates = {name: run.tokens / run.seconds for name, run in runs.items()}
     a, b = (next(rate for name, rate in rates.items() if name.startswith(mark)) for mark in ("(a)", "(b)"))
-    table = Table("way", "requests", "tokens", "tokens/s", "to (a)", "to (b)", "passes/token", "rows in use", "cache", title=title)
+    table = Table(
+        "way", "requests", "tokens", "tokens/s", "to (a)", "to (b)", "passes/token", "rows in use", "cache", title=title
+    )
     for name, run in runs.items():
         usage = run.usage
         table.add_row(
@@ -201,7 +286,7 @@ def bandwidth() -> float:
         target.copy_(source)
         torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return 2 * source.numel() / statistics.median(times)
+    return 2 * source.numel() / float(statistics.median(times))
 
 
 def floor_of(model: Model) -> Callable[[Run], float]:
@@ -211,7 +296,7 @@ def floor_of(model: Model) -> Callable[[Run], float]:
 
     def share(run: Run) -> float:
         assert run.usage is not None
-        return (run.usage.passes * weights + run.usage.bytes_read) / speed / run.seconds
+        return float((run.usage.passes * weights + run.usage.bytes_read) / speed / run.seconds)
 
     return share
 
@@ -242,7 +327,8 @@ def main() -> None:
     many = mixed([prompts[i % len(prompts)] for i in range(256)], shortest=32)
     usage = engine(endless(demo), many, args.batch).usage
     assert usage is not None
-    print(f"256 requests, lengths 32 to 320, batch {args.batch}: {usage.share:.1%} of all rows in use, in a pass at least {usage.least:.1%}")
+    what = f"{usage.share:.1%} of all rows in use, in one pass at least {usage.least:.1%}"
+    print(f"256 requests, lengths 32 to 320, batch {args.batch}: {what}")
 
 
 if __name__ == "__main__":
