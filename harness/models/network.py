@@ -8,6 +8,7 @@ to them stands in `families`. What does not fit is found from the files' headers
 import importlib.util
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -209,6 +210,14 @@ def weight_shapes(path: Path) -> Shapes:
     """Names and shapes of a checkpoint's weights, read from the headers. Raises InputError for files that are missing."""
     entries = [(name, entry) for file in weight_files(path) for name, entry in _header(file).items() if name != "__metadata__"]
     return {name: tuple(entry["shape"]) for name, entry in entries if not name.endswith(_RECOMPUTED)}
+
+
+def weight_dtypes(path: Path) -> list[str]:
+    """The dtypes of a checkpoint's weights as its files name them, the most frequent first."""
+    counts = Counter(
+        str(entry["dtype"]) for file in weight_files(path) for name, entry in _header(file).items() if name[:2] != "__"
+    )
+    return [name for name, _ in counts.most_common()]
 
 
 def weight_files(path: Path) -> list[Path]:

@@ -107,7 +107,7 @@ def _family(given: Description, where: str) -> Family:
     if given.config:
         changes["translate"] = _with_names(start.translate, dict(given.config))
     changed = {field: value for field, value in changes.items() if value is not None}
-    return replace(start, name=given.name, title=f"described in {where}", evidence="layout", **changed)
+    return replace(start, name=given.name, title=f"described in {where}", source=start.source, evidence="layout", **changed)
 
 
 def _plain(given: Description, where: str) -> Family:
