@@ -63,11 +63,10 @@ def choose(
 def log_probability(logits: Tensor, token: Tensor) -> Tensor:
     """Natural-log probability of `token` (...) under the softmax of `logits` (..., V)."""
     # Less the largest logit first: a log-probability near 0 would drown in the rounding of two large numbers.
-    largest = logits.max(dim=-1, keepdim=True).values
+    largest: Tensor = logits.max(dim=-1, keepdim=True).values
     total = (logits - largest).exp_().sum(dim=-1).log()
-    chosen = logits.gather(-1, token.unsqueeze(-1)).squeeze(-1)
-    out: Tensor = chosen - largest.squeeze(-1) - total
-    return out
+    chosen: Tensor = logits.gather(-1, token.unsqueeze(-1)).squeeze(-1)
+    return chosen - largest.squeeze(-1) - total
 
 
 def _raw_confidence(
@@ -106,7 +105,8 @@ def score_of(probabilities: Tensor, token: Tensor, score: Score) -> Tensor:
 
 def entropy(probabilities: Tensor) -> Tensor:
     """Entropy in nats, (..., V) to (...)."""
-    return torch.special.entr(probabilities).sum(dim=-1)
+    terms: Tensor = torch.special.entr(probabilities)
+    return terms.sum(dim=-1)
 
 
 def filtered(logits: Tensor, decode: DecodeConfig) -> Tensor:

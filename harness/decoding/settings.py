@@ -28,7 +28,7 @@ ALGORITHM_USES: Mapping[Algorithm, frozenset[str]] = {
     "remask": frozenset(_ALWAYS | _TOKENS | {"threshold", "low_threshold", "remask_threshold"}),
     "wino": frozenset(_ALWAYS | _TOKENS | {"threshold", "remask_threshold"}),
     "diffusion_gemma": frozenset(
-        {"algorithm", "block_size", "max_new_tokens", "stop", "cache"}
+        {"algorithm", "block_size", "max_new_tokens", "stop", "cache", "full_length"}
         | {"steps_per_block", "entropy_bound", "stable_steps", "mean_entropy"}
     ),
 }
