@@ -48,10 +48,8 @@ def choose(
         logits = _without(logits, (endings.eos,))
         allowed = _without(allowed, (endings.eos,))
     processed = filtered(allowed, decode) if decode.temperature > 0 or decode.confidence == "processed" else None
-    if decode.temperature > 0 and processed is not None:
-        token = draw(processed, _required(uniform))
-    else:
-        token = allowed.argmax(dim=-1)
+    drawn = decode.temperature > 0
+    token = draw(_required(processed), _required(uniform)) if drawn else allowed.argmax(dim=-1)
     logprob = log_probability(logits if own is None else own.float(), token)
     if decode.confidence == "processed" and processed is not None:
         confidence = score_of(processed, token, decode.score)
@@ -167,5 +165,5 @@ def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
 
 def _required(uniform: Tensor | None) -> Tensor:
     if uniform is None:
-        raise ValueError("a temperature above 0 needs uniform numbers")
+        raise ValueError("a temperature above 0 needs a distribution and uniform numbers")
     return uniform
