@@ -14,14 +14,17 @@ from typing import NoReturn
 from ..rewards.errors import InputError
 from ..sandbox import cli as sandbox
 from ..sandbox.errors import SandboxUnavailable
-from .commands import Commands, doctor, evaluate, fail, listing, score, validate
+from .commands import Commands, compare, doctor, evaluate, export, fail, listing, rollout, score, validate
 
 _COMMANDS = tuple(
     command.add_parser
     for command in (
         evaluate,
+        rollout,
+        export,
         score,
         validate,
+        compare,
         sandbox,
         listing,
         doctor,

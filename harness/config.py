@@ -32,6 +32,8 @@ class RunConfig:
     `limit` takes the first problems of each task; `samples` defaults to the task's own; `rule` is the scoring rule, an option of
     the task or of its verifier; `verifier` replaces the task's, `verifier_options` are its options. `threads` are torch's on a
     CPU (default: one for a small model, else torch's own choice), `workers` the processes that verify (default: one per core).
+    `family`, `mask_id` and `block_size` say of the model what its checkpoint does not: which kind it is (a known family's name, a
+    YAML file or a plug-in), its mask token and the block size it was trained with. `adapter` is the directory of a LoRA.
     """
 
     model: str
@@ -52,6 +54,10 @@ class RunConfig:
     threads: int | None = None
     workers: int | None = None
     max_verifier_errors: float = 0.02
+    family: str | None = None
+    mask_id: int | None = None
+    block_size: int | None = None
+    adapter: str | None = None
 
     def __post_init__(self) -> None:
         _require(bool(self.model), "--model", self.model, "a checkpoint: demo, a directory or a hub id")
@@ -64,6 +70,10 @@ class RunConfig:
         _require(self.workers is None or self.workers >= 1, "workers", self.workers, "at least 1")
         _require(0 <= self.max_verifier_errors <= 1, "max_verifier_errors", self.max_verifier_errors, "a share between 0 and 1")
         _require(self.data is None or len(self.task) == 1, "--data", self.data, "given with a single task only")
+
+    def model_options(self) -> dict[str, Any]:
+        """What `open_checkpoint` and `load_model` are told besides the model's name."""
+        return {name: getattr(self, name) for name in ("revision", "family", "mask_id", "block_size", "adapter")}
 
 
 IDENTITY = (
@@ -80,6 +90,10 @@ IDENTITY = (
     "data",
     "revision",
     "dtype",
+    "family",
+    "mask_id",
+    "block_size",
+    "adapter",
 )
 """Settings that make two runs different runs."""
 

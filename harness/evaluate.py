@@ -7,16 +7,16 @@ as soon as it exists. What is there already is neither generated nor judged agai
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..rewards.errors import InputError
 from ..rewards.pool import VerifierPool
-from ..rewards.records import Completion, Problem, Verdict
+from ..rewards.records import Completion, Verdict
 from ..rewards.serde import encode
 from .config import RunConfig, first_difference, write_config
 from .environment import environment
@@ -27,6 +27,9 @@ from .progress import Progress, show_progress
 from .records import Rollout, Sample
 from .results import TaskResult, VerifierInfo, summarise
 from .store import Generated, Judged, Lock, Log, check_no_strangers, drop_torn_line, make_folder, write_atomically
+
+if TYPE_CHECKING:
+    from .dataset.rows import Entry, Origin
 
 SMALL_MODEL = 20_000_000
 """Parameters below which one thread decodes nearly as fast as two on an idle machine, and several times faster on a busy one."""
@@ -49,21 +52,35 @@ def evaluate(config: RunConfig, out: Path | str) -> RunResult:
 
     Raises InputError for bad settings and RunError when too many samples could not be judged.
     """
-    out = Path(out)
-    plans = plan_tasks(config, open_checkpoint(config.model, config.revision))
+    return run(config, Path(out), write_table)
+
+
+Write = Callable[[Path, Iterator["Entry"], Mapping[str, "Origin"]], None]
+
+
+def write_table(out: Path, entries: "Iterator[Entry]", origins: "Mapping[str, Origin]") -> None:
+    """Leave the samples of a run as one table."""
+    from .dataset.write import write_samples
+
+    write_samples(out / "samples.parquet", entries, origins)
+
+
+def run(config: RunConfig, out: Path, write: Write) -> RunResult:
+    """Generate and judge into the run directory `out`; `write` makes a product of the finished samples."""
+    plans = plan_tasks(config, open_checkpoint(config.model, **config.model_options()))
     make_folder(out)
     lock = Lock(out)
     try:
-        return _Run(config, out, plans).go()
+        return _Run(config, out, plans, write).go()
     finally:
         lock.release()
 
 
 class _Run:
-    def __init__(self, config: RunConfig, out: Path, plans: list[TaskPlan]) -> None:
-        self._config, self._out, self._plans = config, out, plans
+    def __init__(self, config: RunConfig, out: Path, plans: list[TaskPlan], write: Write) -> None:
+        self._config, self._out, self._plans, self._write_product = config, out, plans, write
         self._check_folder()
-        self._model = load_model(config.model, dtype=config.dtype, device=config.device, revision=config.revision)
+        self._model = load_model(config.model, dtype=config.dtype, device=config.device, **config.model_options())
         self._claim_folder()
         self._set_threads()
         self._write("environment.json", environment(self._model, config))
@@ -79,15 +96,16 @@ class _Run:
             torch.set_num_threads(threads)
 
     def go(self) -> RunResult:
-        from .export import write_problems
+        from .dataset.write import write_problems
 
-        write_problems(self._out / "problems.parquet", (problem for plan in self._plans for problem in plan.problems))
+        problems = (problem for plan in self._plans for problem in plan.problems)
+        write_problems(self._out / "problems.parquet", problems, self._origins())
         try:
             results = tuple(self._task(plan) for plan in self._plans)
+            self._write("results.json", {"schema": 1, "tasks": encode(results)})
             self._write_samples()
         finally:
             self._records.close()
-        self._write("results.json", {"schema": 1, "tasks": encode(results)})
         self._check_errors(results)
         return RunResult(results, self._out)
 
@@ -146,18 +164,26 @@ class _Run:
 
         return Log(self._out / "verdicts" / verifier_folder(plan.verifier), Judged)
 
-    def _samples(self, plan: TaskPlan, todo: list[Job]) -> Iterator[tuple[str, Problem, Sample]]:
+    def _origins(self) -> "dict[str, Origin]":
+        from .dataset.origin import origin_of
+
+        return {plan.name: origin_of(plan, self._config) for plan in self._plans}
+
+    def _entries(self, plan: TaskPlan, todo: list[Job]) -> "Iterator[Entry]":
+        from .dataset.rows import Entry
+
         verdicts = self._verdicts(plan)
         try:
             for job in todo:
                 record, judged = self._records.get(job.key), verdicts.get(job.key)
-                yield job.key, job.problem, Sample(plan.name, job.problem.id, record.cluster, record.rollout, judged.verdict)
+                sample = Sample(plan.name, job.problem.id, record.cluster, record.rollout, judged.verdict)
+                yield Entry(job.key, job.problem, sample)
         finally:
             verdicts.close()
 
     def _summary(self, plan: TaskPlan, todo: list[Job]) -> TaskResult:
         return summarise(
-            (sample for _, _, sample in self._samples(plan, todo)),
+            (entry.sample for entry in self._entries(plan, todo)),
             plan.benchmark,
             plan.problems,
             task=plan.name,
@@ -171,10 +197,10 @@ class _Run:
         )
 
     def _write_samples(self) -> None:
-        from .export import write_samples
-
-        rows = (row for plan in self._plans for row in self._samples(plan, list(jobs(plan, self._model, self._config.seed))))
-        write_samples(self._out / "samples.parquet", rows)
+        entries = (
+            entry for plan in self._plans for entry in self._entries(plan, list(jobs(plan, self._model, self._config.seed)))
+        )
+        self._write_product(self._out, entries, self._origins())
 
     def _log_session(self, plan: TaskPlan, session: "_Session") -> None:
         line = {"task": plan.name, "samples": session.samples, "tokens": session.tokens, "seconds": round(session.seconds, 3)}

@@ -1,7 +1,10 @@
 """`unmask list`: tasks, models and verifiers."""
 
+import dataclasses
+import inspect
+
 from ..benchmarks.registry import list_benchmarks
-from ..rewards.plugins import VERIFIERS, known_names
+from ..rewards.plugins import VERIFIERS, known_names, load_object
 from .models.checkpoint import EMBEDDED
 from .models.families import FAMILIES
 from .tables import console, print_rows
@@ -32,6 +35,17 @@ def _models() -> None:
 
 
 def _verifiers() -> None:
-    rows = [(name, VERIFIERS.get(name, "plug-in")) for name in known_names("unmask.verifiers", VERIFIERS)]
-    print_rows(("verifier", "where"), rows)
-    print("your own: package.module:attribute or file.py:attribute, a function reward(problem, completion) -> float is enough")
+    rows = [(name, *_described(name)) for name in known_names("unmask.verifiers", VERIFIERS)]
+    print_rows(("verifier", "what", "options"), rows)
+    print(
+        "your own: package.module:attribute or file.py:attribute, a function reward(problem, completion) -> float is enough;\n"
+        "a composition: file.yaml"
+    )
+
+
+def _described(name: str) -> tuple[str, str]:
+    """The first sentence of a verifier's docstring, and its options."""
+    found = load_object(name, "unmask.verifiers", VERIFIERS)
+    what = " ".join((inspect.getdoc(found) or "").partition("\n\n")[0].split())
+    options = ", ".join(field.name for field in dataclasses.fields(found)) if dataclasses.is_dataclass(found) else ""
+    return what.partition(". ")[0].rstrip("."), options

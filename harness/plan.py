@@ -48,6 +48,8 @@ class Job:
 
 def plan_tasks(config: RunConfig, checkpoint: Checkpoint) -> list[TaskPlan]:
     """Load every task of a run. Raises InputError for what is unknown, missing or not allowed."""
+    if checkpoint.tokenizer.chat_template is None:
+        raise InputError(f"{checkpoint.path}: the tokenizer has no chat template; add `chat_template` to tokenizer_config.json")
     plans = [_plan(name, config, checkpoint) for name in config.task]
     names = [plan.name for plan in plans]
     twice = next((name for name in names if names.count(name) > 1), None)

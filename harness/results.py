@@ -1,15 +1,15 @@
 """What a run reports: one `TaskResult` per task, with everything a number needs to be trusted, repeated and compared."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ..benchmarks.base import Benchmark
 from ..rewards.errors import InputError
 from ..rewards.records import Problem
 from .records import DecodeConfig, ModelInfo, Sample
-from .statistics import Estimate, pass_at_k
+from .statistics import Estimate, maj_at_k, pass_at_k
 from .tally import TaskTally
 
 
@@ -29,7 +29,8 @@ class TaskResult:
     `breakdown` has the scores of the benchmark's parts, `metrics` what else its verdicts measure. `tokens` counts response tokens
     with stop tokens; `tokens_per_step` divides them by denoising passes, `tokens_per_forward` by all passes, cache writes and
     prefill included. `tokens_per_second` is this machine's, batching included, over the sessions that ended in good order.
-    `pass_at_k` is unbiased.
+    `pass_at_k` is unbiased. `maj_at_k` has the share of problems whose most frequent answer is correct, for k = `samples`; it is
+    there for tasks whose references are answers, where two samples can give the same wrong one.
     """
 
     schema: ClassVar[int] = 1
@@ -54,11 +55,12 @@ class TaskResult:
     verifier: VerifierInfo
     seed: int
     notes: tuple[str, ...] = ()
+    maj_at_k: dict[str, float] = field(default_factory=dict)
 
 
 def summarise(rows: Iterable[Sample], benchmark: Benchmark, problems: Sequence[Problem], /, **facts: Any) -> TaskResult:
     """Reduce a task's samples to its result. `facts` are the fields of the result that samples do not hold."""
-    tally = _Tally(TaskTally(benchmark, problems))
+    tally = _Tally(TaskTally(benchmark, problems), {problem.id for problem in problems if _is_answer(problem.reference)})
     for sample in rows:
         tally.add(sample)
     if tally.model is None or tally.decode is None:
@@ -69,6 +71,7 @@ def summarise(rows: Iterable[Sample], benchmark: Benchmark, problems: Sequence[P
         breakdown=tally.scores.breakdown(),
         metrics=tally.scores.metrics(),
         pass_at_k=_pass_at_k(tally, facts["samples"]),
+        maj_at_k=_maj_at_k(tally, facts["samples"]),
         statuses=dict(tally.statuses.most_common()),
         finishes=dict(tally.finishes.most_common()),
         tokens=tally.tokens,
@@ -81,8 +84,9 @@ def summarise(rows: Iterable[Sample], benchmark: Benchmark, problems: Sequence[P
 
 
 class _Tally:
-    def __init__(self, scores: TaskTally) -> None:
-        self.scores = scores
+    def __init__(self, scores: TaskTally, voting: Set[str]) -> None:
+        self.scores, self._voting = scores, voting
+        self.votes: dict[str, list[tuple[str | None, bool]]] = defaultdict(list)
         self.judged: Counter[str] = Counter()
         self.correct: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
@@ -103,6 +107,8 @@ class _Tally:
         if verdict.reward is not None:
             self.judged[sample.problem_id] += 1
             self.correct[sample.problem_id] += verdict.status == "correct"
+            if sample.problem_id in self._voting:
+                self.votes[sample.problem_id].append((verdict.extracted, verdict.status == "correct"))
 
 
 def _pass_at_k(tally: _Tally, samples: int) -> dict[str, float]:
@@ -112,6 +118,18 @@ def _pass_at_k(tally: _Tally, samples: int) -> dict[str, float]:
         return {}
     ks = sorted({1, samples, *(2**i for i in range(1, samples.bit_length()) if 2**i < samples)})
     return {str(k): sum(pass_at_k(samples, tally.correct[p], k) for p in whole) / len(whole) for k in ks}
+
+
+def _maj_at_k(tally: _Tally, samples: int) -> dict[str, float]:
+    """maj@k for k = samples, over the problems all of whose samples were judged."""
+    whole = [votes for votes in tally.votes.values() if len(votes) == samples]
+    if not whole or samples == 1:
+        return {}
+    return {str(samples): sum(map(maj_at_k, whole)) / len(whole)}
+
+
+def _is_answer(reference: object) -> bool:
+    return isinstance(reference, str | int | float)
 
 
 def _ratio(value: int, by: int) -> float:

@@ -56,10 +56,11 @@ def _cells(result: TaskResult) -> tuple[str, ...]:
     statuses = ", ".join(f"{name} {count}" for name, count in result.statuses.items())
     speed = "-" if result.tokens_per_second is None else f"{result.tokens_per_second:.0f}"
     size = f"{result.problems} x {result.samples}"
-    return result.task, size, *_score_cells(result.score), statuses, f"{result.tokens_per_step:.2f}", speed
+    return result.task, size, *score_cells(result.score), statuses, f"{result.tokens_per_step:.2f}", speed
 
 
-def _score_cells(score: Estimate | None) -> tuple[str, str]:
+def score_cells(score: Estimate | None) -> tuple[str, str]:
+    """A score with its standard error and its interval, in percent."""
     if score is None:
         return "-", "-"
     error = "" if score.se is None else f" ± {100 * score.se:.1f}"
@@ -74,7 +75,7 @@ def print_score(result: ScoreResult) -> None:
         table.add_column(name)
     statuses = ", ".join(f"{name} {count}" for name, count in result.statuses.items())
     judge = f"{result.task}: {result.verifier.name}" if result.task else result.verifier.name
-    table.add_row(judge, f"{result.problems:,}", f"{result.completions:,}", *_score_cells(result.score), statuses)
+    table.add_row(judge, f"{result.problems:,}", f"{result.completions:,}", *score_cells(result.score), statuses)
     console().print(table)
     print_parts([result])
 

@@ -40,5 +40,5 @@ class Trainer(Protocol):
         ...
 
 
-TRAINERS: Mapping[str, str] = {}
+TRAINERS: Mapping[str, str] = {"tracerl": "unmask.trainers.tracerl:TraceRL"}
 """Trainers that come with the package: name to `module:Class`."""

@@ -24,6 +24,12 @@ def add_parser(commands: Commands) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_run_flags(command)
+    command.set_defaults(run=_eval)
+
+
+def add_run_flags(command: argparse.ArgumentParser) -> None:
+    """The flags of every command that generates and judges into a run directory."""
     command.add_argument("--model", metavar="M", help="demo, a checkpoint directory, or a hub id")
     command.add_argument("--task", metavar="T[,T]", help="benchmarks, separated by commas (see `unmask list tasks`)")
     command.add_argument("--out", metavar="DIR", type=Path, help="run directory; an existing one of the same run is resumed")
@@ -38,21 +44,31 @@ def add_parser(commands: Commands) -> None:
     command.add_argument("--rule", metavar="R", help="scoring rule, where the task or its verifier knows several")
     command.add_argument("--max-batch", metavar="N", type=int, help="sequences that share a forward pass (default 32)")
     command.add_argument("--revision", metavar="R", help="revision of a hub checkpoint")
+    add_model_options(command)
     command.add_argument("--dtype", metavar="D", help="auto (default), float32, bfloat16, float16")
     command.add_argument("--device", metavar="D", help="auto (default), cpu, cuda, cuda:1, ...")
     command.add_argument("--dry-run", action="store_true", help="print the resolved plan and stop")
-    command.set_defaults(run=_eval)
 
 
-_EVAL_FLAGS = (
+def add_model_options(command: argparse.ArgumentParser) -> None:
+    """The flags that say of a model what its checkpoint does not."""
+    command.add_argument("--family", metavar="F", help="which kind of model it is: a name of `unmask list models`, or FILE.yaml")
+    command.add_argument("--mask-id", metavar="N", type=int, help="id of its mask token")
+    command.add_argument("--block-size", metavar="N", type=int, help="the block size it was trained with")
+    command.add_argument("--adapter", metavar="DIR", help="a LoRA to add to it (needs the extra `lora`)")
+
+
+RUN_FLAGS = (
     *("model", "task", "limit", "samples", "seed", "data", "verifier", "rule", "max_batch", "revision", "dtype", "device"),
+    *("family", "mask_id", "block_size", "adapter"),
 )
+"""Names of the flags that are settings of the run."""
 
 
 def _eval(args: argparse.Namespace) -> int:
     from ..config import read_config
 
-    config = read_config(args.config, {name: getattr(args, name) for name in _EVAL_FLAGS}, args.set, args.decode)
+    config = read_config(args.config, {name: getattr(args, name) for name in RUN_FLAGS}, args.set, args.decode)
     if args.dry_run:
         from ..dry_run import print_plan
 

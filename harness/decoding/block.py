@@ -2,8 +2,9 @@
 
 Sources: SDAR's `generate.py` and the sampler of TraceRL (arXiv 2509.06949, section 3). Blocks lie at absolute multiples of the
 block size, so that the prompt's remainder shares the first one, or begin at the end of the prompt. A block is denoised until its
-algorithm is done with it, then run once more to keep its keys and values. Sequences at different blocks share a forward pass, a
-finished one leaves at once and the next request takes its row. A request's tokens depend on its prompt, seed and settings only.
+algorithm is done with it, then run once more to keep its keys and values: together with the first step of the next block
+(`fuse`), or in a pass of its own, as those loops do. Sequences at different blocks share a forward pass, a finished one leaves at
+once and the next request takes its row. A request's tokens depend on its prompt, seed and settings only.
 """
 
 import time
@@ -11,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
-import torch
 
 from ..models.denoiser import BlockDenoiser
 from ..records import DecodeConfig, Finish, ForwardPasses, Request
@@ -24,7 +24,7 @@ class BlockDecoder:
     """Decodes requests in completion order, up to `rows` at a time, none beyond `context` positions.
 
     `alignment` says where blocks begin; with `first_token` "ar" the first token of a block that holds none of the prompt is
-    predicted left to right, from the context alone.
+    predicted left to right, from the context alone, which therefore has to be kept first: nothing is fused.
     """
 
     def __init__(
@@ -37,9 +37,11 @@ class BlockDecoder:
         context: int,
         alignment: Literal["absolute", "prompt_end"] = "absolute",
         first_token: Literal["model", "ar"] = "model",
+        fuse: bool = True,
     ) -> None:
         self._denoiser, self._tokens, self._decode, self._context = denoiser, tokens, decode, context
         self._aligned, self._seeded = alignment == "absolute", first_token == "ar"
+        self._fuse = fuse and not self._seeded
         self._longest = decode.max_new_tokens or context
         self._rows = Rows(rows, denoiser.block_size, tokens.mask_id)
         self._sampler = Sampler(self._rows, tokens, decode)
@@ -70,9 +72,10 @@ class BlockDecoder:
             (row for row, other in enumerate(self._rows.sequences) if other.request.prompt_ids == request.prompt_ids), None
         )
         row = self._rows.add(sequence, start)
-        sequence.prefill = int(start > 0)
+        sequence.prefill = int(start > 0 and not self._fuse)
+        # A twin's last state has moved on with its blocks; where that predicts a token, each row reads its own prompt.
         if twin is not None and not self._seeded and not self._denoiser.shift:
-            self._denoiser.move(twin, row)
+            self._denoiser.share(twin, row, start)
         elif start > 0:
             self._denoiser.prefill(row, list(request.prompt_ids[:start]))
         self._seed_block(row)
@@ -80,11 +83,13 @@ class BlockDecoder:
 
     def _seed_block(self, row: int) -> None:
         if self._seeded and self._rows.start[row] > 0 and bool(self._rows.masked[row].all()):
-            self._sampler.first_token(row, self._denoiser.next_logits(torch.tensor([row]))[0])
+            self._denoiser.settle()
+            self._sampler.first_token(row, self._denoiser.next_logits(row))
 
     def _pass(self) -> Iterator[Decoded]:
         """One forward pass over all rows: a denoising step for open blocks, the cache write for finished ones."""
         rows, n = self._rows, self._rows.count
+        # Fused, a block is left as soon as it is finished, so that none is here; else a pass of its own writes its cache.
         done = rows.done[:n].clone()
         open_rows = (~done).nonzero().squeeze(-1)
         device = self._denoiser.device
@@ -93,17 +98,20 @@ class BlockDecoder:
             self._sampler.step(open_rows, hidden, self._denoiser.logits)
         # From the last row down, so that filling a freed row with the last one never moves a row still to be looked at.
         for row in reversed(range(n)):
-            result = self._finish_block(row) if done[row] else self._leave_early(row)
+            finished = rows.done[row] if self._fuse else done[row]
+            result = self._finish_block(row) if finished else self._leave_early(row)
             if result is not None:
                 yield result
 
     def _finish_block(self, row: int) -> Decoded | None:
         start = int(self._rows.start[row])
         sequence = self._rows.close(row)
-        sequence.cache += 1
+        sequence.cache += not self._fuse
         more = start + self._denoiser.block_size < sequence.total
         length = None if more and self._decode.full_length else self._tokens.length_of(sequence.tokens[: self._longest])
         if more and length is None:
+            if self._fuse:
+                self._denoiser.keep(row, start, self._rows.token[row].clone())
             self._rows.advance(row)
             self._seed_block(row)
             return None

@@ -8,6 +8,7 @@ record's note says why. Requests run one by one, each with its own seed, so that
 
 import time
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ class DraftStreamer:
         """Write the drafts into a record: all tokens of a canvas fixed by its first step, every later change an edit."""
         for drafts in self.canvases:
             start, first = len(sequence.tokens), sequence.denoise
-            for step, (before, after) in enumerate(zip(drafts, drafts[1:], strict=False), first + 1):
+            for step, (before, after) in enumerate(pairwise(drafts), first + 1):
                 changes = [(i, old, new) for i, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
                 sequence.events += [Event(step, start + i, old, new, "edit") for i, old, new in changes]
             sequence.tokens += response[start : start + len(drafts[-1])]

@@ -143,7 +143,7 @@ def unstuck(given: Input, outcome: Outcome) -> Outcome:
         logprob=torch.where(best, logprob, outcome.logprob),
         confidence=torch.where(best, logprob.exp(), outcome.confidence),
         write=write,
-        done=outcome.done | ~((given.masked & ~write) | outcome.remask).any(dim=-1),
+        done=outcome.done | (still.squeeze(-1) & ~(given.masked & ~write).any(dim=-1)),
     )
 
 

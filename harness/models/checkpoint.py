@@ -1,28 +1,36 @@
 """Reads a checkpoint directory: where it is, what it is, whether all of it is there.
 
-Covered: local directories, the embedded model, hub ids (fetched through huggingface_hub); config, tokenizer, stop tokens, mask
-token and a fingerprint of the weights. Not covered: loading the weights (`network`).
+Covered: local directories, the embedded model, hub ids (fetched through huggingface_hub) and a fingerprint of the weights. Not
+covered: telling the family (`recognition`), reading its settings (`settings`), loading the weights (`network`).
 """
 
 import hashlib
-import json
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...rewards.errors import InputError, nearest
-from .families import Family, recognise
+from .adapter import Adapter, open_adapter
+from .families import Family
+from .recognition import choose
+from .settings import find_block_size, find_mask, find_stops, load_tokenizer, read_json
 from .translation import rows_of, whole
 
 EMBEDDED = {"demo": Path(__file__).parent / "demo"}
 """Models that come with the package, by name."""
 
+SETTINGS = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+"""What a checkpoint's fingerprint covers besides its weights."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint that was found and understood; its weights are not loaded yet."""
+    """A checkpoint that was found and understood; its weights are not loaded yet.
+
+    `mask` is None for a family without a mask token. `found` says where each setting came from, for a person; `given` holds the
+    settings that the user gave, which are part of the checkpoint's identity.
+    """
 
     id: str
     path: Path
@@ -33,6 +41,9 @@ class Checkpoint:
     mask: int | None
     stop_ids: tuple[int, ...]
     block_size: int | None
+    found: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)
+    adapter: Adapter | None = None
 
     @property
     def mask_id(self) -> int:
@@ -41,23 +52,55 @@ class Checkpoint:
             raise InputError(f"{self.id}: the family {self.family.name} has no mask token")
         return self.mask
 
+    @property
+    def rows(self) -> int:
+        """The rows of the embedding table: every token id lies below."""
+        return rows_of(self.config, str(self.path / "config.json"))
 
-def open_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
-    """Find and read a checkpoint by embedded name, directory or hub id. Raises InputError for what is wrong with it."""
+    def fingerprint(self) -> str:
+        """A short hash of what the directory holds and of the settings given: the same for the same model, wherever it lies."""
+        own = fingerprint(self.path)
+        return own if not self.given else hashlib.sha256(f"{own} {sorted(self.given.items())}".encode()).hexdigest()[:16]
+
+
+def open_checkpoint(
+    name: str,
+    revision: str | None = None,
+    *,
+    family: str | None = None,
+    mask_id: int | None = None,
+    block_size: int | None = None,
+    adapter: str | None = None,
+) -> Checkpoint:
+    """Find and read a checkpoint by embedded name, directory or hub id. Raises InputError for what is wrong with it.
+
+    `family`, `mask_id` and `block_size` say what the checkpoint does not: a known family's name, a YAML file or a plug-in (see
+    `recognition`), the id of the mask token, and the block size the model was trained with. `adapter` is a directory with a LoRA.
+    """
     path, resolved = _locate(name, revision)
-    config = _read_json(path / "config.json", f"{name}: no config.json in {path}; give the directory of a checkpoint")
-    family = recognise(config, str(path / "config.json"), f"{name} {path}")
     where = str(path / "config.json")
-    rows = rows_of(config, where)
+    config = read_json(path / "config.json", f"{name}: no config.json in {path}; give the directory of a checkpoint")
+    kind, why = choose(config, where, f"{name} {path}", family)
     if config.get("max_position_embeddings") is not None:
         whole(config["max_position_embeddings"], "max_position_embeddings", where)
-    tokenizer = _load_tokenizer(path)
-    mask_id = _mask_id(config, tokenizer, family, rows, path) if family.masked else None
-    generation = path / "generation_config.json"
-    hints = _read_json(generation, "") if generation.exists() else {}
-    stop_ids = _stop_ids(config, hints, tokenizer, family, path)
-    block_size = _block_size(config, family, where)
-    return Checkpoint(name, path, resolved, family, config, tokenizer, mask_id, stop_ids, block_size)
+    tokenizer = load_tokenizer(path)
+    mask = find_mask(config, tokenizer, kind, path, mask_id)
+    hints = read_json(path / "generation_config.json", "") if (path / "generation_config.json").exists() else {}
+    stops = find_stops(config, hints, tokenizer, kind, path)
+    size = find_block_size(config, kind, where, block_size)
+    found = {"family": why, "mask": mask.where, "block size": size.where, "stop": ", ".join(stops.values())}
+    tuned = None if adapter is None else open_adapter(adapter)
+    given = {"family": _content(family), "mask_id": mask_id, "block_size": block_size}
+    given["adapter"] = None if tuned is None else fingerprint(tuned.path, ("adapter_config.json",))
+    kept = {key: str(value) for key, value in given.items() if value is not None}
+    called = name if adapter is None else f"{name}+{adapter}"
+    return Checkpoint(called, path, resolved, kind, config, tokenizer, mask.value, tuple(stops), size.value, found, kept, tuned)
+
+
+def _content(family: str | None) -> str | None:
+    """What identifies a family that was given: a file's content, else its name."""
+    file = None if family is None else Path(family)
+    return file.read_text("utf-8") if file is not None and file.suffix in (".yaml", ".yml") and file.is_file() else family
 
 
 def _locate(name: str, revision: str | None) -> tuple[Path, str]:
@@ -98,78 +141,14 @@ def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
     return path, path.name
 
 
-def _read_json(path: Path, missing: str) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(missing) from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: expected an object, found {type(data).__name__}")
-    return data
-
-
-def _load_tokenizer(path: Path) -> Any:
-    from transformers import PreTrainedTokenizerFast
-
-    if not (path / "tokenizer.json").exists():
-        raise InputError(f"{path}: no tokenizer.json; copy the tokenizer files of the released model into that directory")
-    quieten()
-    try:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(path)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: the tokenizer cannot be loaded ({one_line(error)})") from None
-    if tokenizer.chat_template is None:
-        raise InputError(f"{path}: the tokenizer has no chat template; add `chat_template` to tokenizer_config.json")
-    return tokenizer
-
-
-def _mask_id(config: dict[str, Any], tokenizer: Any, family: Family, rows: int, path: Path) -> int:
-    """The mask token's id: from the config, else the tokenizer, else the family's; checked against the embedding's rows."""
-    vocabulary = tokenizer.get_vocab()
-    found = config.get("mask_token_id")
-    if found is None and tokenizer.mask_token is not None:
-        found = vocabulary.get(tokenizer.mask_token)
-    if found is None:
-        found = next((vocabulary[token] for token in family.mask_tokens if token in vocabulary), family.mask_id)
-    if found is None:
-        raise InputError(f"{path}: no mask token: config.json has no mask_token_id and the tokenizer no {family.mask_tokens[0]}")
-    if not isinstance(found, int) or not 0 <= found < rows:
-        raise InputError(f"{path / 'config.json'}: mask_token_id {found!r} lies outside the vocabulary of {rows}")
-    return found
-
-
-def _stop_ids(config: dict[str, Any], hints: dict[str, Any], tokenizer: Any, family: Family, path: Path) -> tuple[int, ...]:
-    """Every id that ends a response: those of generation_config and config, the tokenizer's end token, the family's."""
-    vocabulary = tokenizer.get_vocab()
-    given = [*_as_list(hints.get("eos_token_id")), *_as_list(config.get("eos_token_id")), tokenizer.eos_token_id]
-    given += [vocabulary.get(token) for token in family.end_tokens]
-    ids = tuple(dict.fromkeys(i for i in given if i is not None))
-    if not ids:
-        raise InputError(f"{path}: no stop token: neither generation_config.json, config.json nor the tokenizer names one")
-    return ids
-
-
-def _block_size(config: dict[str, Any], family: Family, where: str) -> int | None:
-    for name in family.block_fields:
-        if config.get(name) is not None:
-            return whole(config[name], name, where)
-    return family.default_block_size
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def fingerprint(path: Path) -> str:
+def fingerprint(path: Path, settings: Sequence[str] = SETTINGS) -> str:
     """A short hash that identifies the checkpoint in a directory, wherever it lies.
 
     Reads the configs and the tokenizer, every safetensors header (names, shapes, offsets) and 64 slices of 4 KiB of each weights
     file, so that it costs milliseconds for large checkpoints and still changes with training or with an edited setting.
     """
     digest = hashlib.sha256()
-    for name in _SETTINGS:
+    for name in settings:
         file = path / name
         digest.update(f"{name}:{file.stat().st_size if file.exists() else -1}\n".encode())
         digest.update(file.read_bytes() if file.exists() else b"")
@@ -178,9 +157,6 @@ def fingerprint(path: Path) -> str:
         for piece in _slices(file):
             digest.update(piece)
     return digest.hexdigest()[:16]
-
-
-_SETTINGS = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
 def _slices(file: Path, count: int = 64, size: int = 4096) -> Iterable[bytes]:
@@ -197,17 +173,3 @@ def _slices(file: Path, count: int = 64, size: int = 4096) -> Iterable[bytes]:
 def _offsets(start: int, total: int, count: int, size: int) -> Sequence[int]:
     room = max(total - start - size, 0)
     return [start + room * i // max(count - 1, 1) for i in range(count)]
-
-
-def one_line(error: BaseException) -> str:
-    """An error of another library as the end of one of ours."""
-    return " ".join(str(error).split())[:200]
-
-
-def quieten() -> None:
-    """transformers' warnings here repeat what our own errors say; its progress bar is for people only."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()

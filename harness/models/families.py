@@ -2,17 +2,16 @@
 
 A family is a `Family` value, not a subclass. Nearly every open masked diffusion model is, weight for weight, a decoder that
 transformers already has; the attention mask, the mask token, the shift of the predictions and the decoding differ. No remote
-code is run. Not covered: what a family's config means for its base class (`translation`), and the decoding.
+code is run. Not covered: telling the family of a checkpoint (`recognition`), what its config means for the base class
+(`translation`), and the decoding.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
-from ...rewards.errors import InputError
 from . import translation
+from .translation import Translation
 
-Config = Mapping[str, Any]
 Attention = Literal["full", "block_causal", "causal_context"]
 
 
@@ -20,8 +19,9 @@ Attention = Literal["full", "block_causal", "causal_context"]
 class Family:
     """What unmask has to know of a family.
 
-    Recognised by `model_types` and `architectures` of config.json; where several families share one, by `fields` the config
-    must have, then by `hints` in the checkpoint's name. `base` names the transformers classes (`<base>Config` and `network`,
+    Recognised by `model_types` and `architectures` of config.json; one with `fields` or `hints` also needs a field in the config
+    or a hint in the checkpoint's name, and then wins over one without (releases under a base class's own model type, or two
+    kinds of model under one type). `base` names the transformers classes (`<base>Config` and `network`,
     by default `<base>ForCausalLM`), `translate` maps the checkpoint's config to the base config's arguments, `renames` its
     weight names (a regular expression with at most one group, and its replacement), `fused` names weights that hold several
     of the base class, row after row.
@@ -31,9 +31,10 @@ class Family:
     of the block size from position 0 (`absolute`), or at the end of the prompt. With `shift` position i is predicted by the
     output at i - 1. `first_token` "ar" marks models that predict a block's first token left to right, from the context alone.
 
-    The mask id comes from the config, else the tokenizer's mask token, else `mask_tokens`, else `mask_id`; `masked` is False for
-    models without one. The block size comes from one of `block_fields` of the config, else `default_block_size`. `end_tokens`
+    The mask id comes from the config, else from `mask_tokens`, else the tokenizer's mask token, else `mask_id`; `masked` is False
+    for models without one. The block size comes from one of `block_fields` of the config, else `default_block_size`. `end_tokens`
     end a response besides those that the checkpoint names. `template` says what the chat template does beyond the conversation.
+    `evidence` says what the loading is tested against: recordings of the original code, or the published layout alone.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Family:
     model_types: tuple[str, ...]
     architectures: tuple[str, ...]
     base: str
-    translate: Callable[[Config, str], dict[str, Any]]
+    translate: Translation
     attention: Attention
     alignment: Literal["absolute", "prompt_end"]
     shift: bool = False
@@ -49,7 +50,7 @@ class Family:
     default_block_size: int | None = None
     block_fields: tuple[str, ...] = ("block_size",)
     masked: bool = True
-    mask_tokens: tuple[str, ...] = ("<|mask|>", "<|MASK|>")
+    mask_tokens: tuple[str, ...] = ("<|mask|>", "<|MASK|>", "<|mdm_mask|>")
     mask_id: int | None = None
     renames: tuple[tuple[str, str], ...] = ()
     fused: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -58,34 +59,12 @@ class Family:
     fields: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     network: str = ""
+    evidence: Literal["recorded", "layout"] = "layout"
 
     @property
     def network_class(self) -> str:
         """The transformers class the weights load into."""
         return self.network or f"{self.base}ForCausalLM"
-
-
-def recognise(config: Config, where: str, name: str = "") -> Family:
-    """Return the family of a checkpoint from its config.json and its name. Raises InputError if there is none."""
-    model_type = config.get("model_type")
-    architectures = config.get("architectures") or []
-    fitting = [family for family in FAMILIES if model_type in family.model_types]
-    fitting = fitting or [family for family in FAMILIES if any(name in family.architectures for name in architectures)]
-    if not fitting:
-        known = ", ".join(sorted({name for family in FAMILIES for name in family.model_types}))
-        named = ", ".join(architectures) or "none"
-        raise InputError(
-            f"{where}: model_type {model_type!r} (architectures: {named}) is not a family unmask knows; "
-            f"known model types: {known} (see `unmask list models`)"
-        )
-    return max(fitting, key=lambda family: _fit(family, config, name))
-
-
-def _fit(family: Family, config: Config, name: str) -> int:
-    """How well a family fits where several share a model type: a required field weighs most, a name's hint less."""
-    if any(config.get(field) is None for field in family.fields):
-        return 1 if any(hint in name.lower() for hint in family.hints) else -1
-    return 2 * len(family.fields) + any(hint in name.lower() for hint in family.hints)
 
 
 _LLADA_NAMES = (
@@ -129,6 +108,7 @@ SDAR = Family(
     mask_id=151669,
     end_tokens=_QWEN_END,
     template="Qwen3's ChatML",
+    evidence="recorded",
 )
 SDAR_MOE = Family(
     name="sdar-moe",
@@ -144,6 +124,7 @@ SDAR_MOE = Family(
     mask_id=151669,
     end_tokens=_QWEN_END,
     template="Qwen3's ChatML",
+    evidence="recorded",
 )
 LLADA = Family(
     name="llada",
@@ -159,12 +140,13 @@ LLADA = Family(
     renames=_LLADA_NAMES,
     end_tokens=("<|eot_id|>", "<|endoftext|>"),
     template="Llama-3-like headers; the released template always ends with the assistant's header",
+    evidence="recorded",
 )
 MMADA = Family(
     name="mmada",
     title="MMaDA, text only (LLaDA with image tokens in the vocabulary; arXiv 2505.15809)",
-    model_types=("mmada", "llada"),
-    architectures=("MMadaModelLM", "MMadaForCausalLM"),
+    model_types=("mmada",),
+    architectures=("MMadaModelLM", "MMaDAModelLM"),
     base="Llama",
     translate=translation.llada,
     attention="full",
@@ -174,7 +156,6 @@ MMADA = Family(
     renames=_LLADA_NAMES,
     end_tokens=("<|eot_id|>", "<|endoftext|>"),
     template="as LLaDA's",
-    fields=("codebook_size",),
 )
 LLADA_MOE = Family(
     name="llada-moe",
@@ -189,6 +170,7 @@ LLADA_MOE = Family(
     mask_id=156895,
     end_tokens=("<|role_end|>", "<|endoftext|>"),
     template="<role>HUMAN</role> ... <role>ASSISTANT</role>",
+    evidence="recorded",
 )
 LLADA2 = Family(
     name="llada2",
@@ -206,6 +188,7 @@ LLADA2 = Family(
     fused=_LLADA2_FUSED,
     end_tokens=("<|role_end|>",),
     template="<role>SYSTEM/HUMAN/ASSISTANT</role> ... <|role_end|>; the released template says `detailed thinking off`",
+    evidence="recorded",
 )
 DREAM = Family(
     name="dream",
@@ -221,6 +204,7 @@ DREAM = Family(
     mask_id=151666,
     end_tokens=_QWEN_END,
     template=_DEFAULT_SYSTEM,
+    evidence="recorded",
 )
 FAST_DLLM2 = Family(
     name="fast-dllm-v2",
@@ -243,8 +227,8 @@ FAST_DLLM2 = Family(
 DIFFCODER = Family(
     name="stable-diffcoder",
     title="Stable-DiffCoder-8B (block diffusion on Seed-Coder, a Llama)",
-    model_types=("stable_diffcoder", "seed_diffcoder", "stablediffcoder"),
-    architectures=("StableDiffcoderForCausalLM", "SeedDiffcoderForCausalLM"),
+    model_types=("llama", "stable_diffcoder", "seed_diffcoder"),
+    architectures=("LlamaForCausalLM", "StableDiffCoderForCausalLM", "SeedDiffCoderForCausalLM"),
     base="Llama",
     translate=translation.dense,
     attention="block_causal",
@@ -252,6 +236,7 @@ DIFFCODER = Family(
     default_block_size=4,
     block_fields=("block_size", "block_length"),
     template="Seed-Coder's",
+    hints=("diffcoder",),
 )
 RND1 = Family(
     name="rnd1",
@@ -311,22 +296,22 @@ def _converted(base: str) -> tuple[Family, Family]:
 OPEN_DCODER = Family(
     name="open-dcoder",
     title="Open-dCoder-0.5B (on Qwen2.5-Coder; infilling)",
-    model_types=("open_dcoder",),
-    architectures=("OpenDCoderForCausalLM",),
+    model_types=("qwen2",),
+    architectures=("Qwen2ForCausalLM",),
     base="Qwen2",
     translate=translation.dense,
     attention="full",
     alignment="prompt_end",
     shift=True,
-    mask_tokens=("<|mask|>", "<M>", "[MASK]"),
     end_tokens=_QWEN_END,
     template=_DEFAULT_SYSTEM,
+    hints=("open-dcoder", "open_dcoder", "opendcoder", "open-dllm"),
 )
 SDLM = Family(
     name="sdlm",
     title="SDLM-3B-D4, -D8 and 32B (sequential diffusion on Qwen2.5; arXiv 2509.24007)",
-    model_types=("sdlm",),
-    architectures=("SDLMQwen2ForCausalLM", "SDLMForCausalLM"),
+    model_types=("qwen2", "sdlm"),
+    architectures=("Qwen2ForCausalLM", "SDLMForCausalLM"),
     base="Qwen2",
     translate=translation.dense,
     attention="causal_context",
@@ -337,12 +322,14 @@ SDLM = Family(
     mask_tokens=("<|mask|>", "<text_mask>"),
     end_tokens=_QWEN_END,
     template=_DEFAULT_SYSTEM,
+    fields=("text_mask_token_id",),
+    hints=("sdlm",),
 )
 NEMOTRON = Family(
     name="nemotron-diffusion",
     title="Nemotron-Labs-Diffusion, 3B, 8B and 14B (on Ministral3)",
-    model_types=("nemotron_labs_diffusion", "nemotron-labs-diffusion"),
-    architectures=("NemotronLabsDiffusionModel", "NemotronLabsDiffusionForCausalLM"),
+    model_types=("nemotron_labs_diffusion",),
+    architectures=("NemotronLabsDiffusionModel", "NemotronDiffusionModel"),
     base="Ministral3",
     translate=translation.dense,
     attention="causal_context",
@@ -368,6 +355,7 @@ DIFFUSION_GEMMA = Family(
     end_tokens=("<turn|>",),
     template="Gemma's turns",
     network="DiffusionGemmaForBlockDiffusion",
+    evidence="recorded",
 )
 
 FAMILIES = (

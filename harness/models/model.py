@@ -11,7 +11,7 @@ from ...rewards.errors import InputError
 from ...rewards.records import Message
 from ..decoding.settings import resolve
 from ..records import DecodeConfig, ModelInfo, Request, Rollout
-from .checkpoint import Checkpoint, fingerprint, open_checkpoint
+from .checkpoint import Checkpoint, open_checkpoint
 from .network import load_network
 
 if TYPE_CHECKING:
@@ -51,17 +51,24 @@ class Model:
         """Fill in the model's own block size and steps. Raises InputError for settings the model does not allow."""
         return resolve(decode, self.checkpoint)
 
-    def generate(self, requests: Iterable[Request], decode: DecodeConfig, *, max_batch: int = 32) -> Iterator[Rollout]:
-        """Yield one rollout per request, in completion order. `max_batch` bounds the sequences that share a forward pass."""
+    def generate(
+        self, requests: Iterable[Request], decode: DecodeConfig, *, max_batch: int = 32, fuse: bool = True
+    ) -> Iterator[Rollout]:
+        """Yield one rollout per request, in completion order. `max_batch` bounds the sequences that share a forward pass.
+
+        `fuse` runs prompts and finished blocks together with the denoising steps that follow them; without it they have forward
+        passes of their own, as the published loops do. The tokens are the same.
+        """
         decode = self.resolve(decode)
-        for decoded in self._decoder(decode, max_batch).run(requests):
+        for decoded in self._decoder(decode, max_batch, fuse).run(requests):
             yield self._rollout(decoded, decode)
 
-    def _decoder(self, decode: DecodeConfig, rows: int) -> Any:
+    def _decoder(self, decode: DecodeConfig, rows: int, fuse: bool) -> Any:
         """The loop that fits the model's attention."""
         from ..decoding.block import BlockDecoder
         from ..decoding.canvas import CanvasDecoder
-        from .denoiser import BlockDenoiser, CanvasDenoiser
+        from .canvas import CanvasDenoiser
+        from .denoiser import BlockDenoiser
 
         family, size = self.checkpoint.family, _whole(decode.block_size)
         tokens = self._token_rules(decode)
@@ -84,6 +91,7 @@ class Model:
             context=self.context,
             alignment=family.alignment,
             first_token=family.first_token,
+            fuse=fuse,
         )
 
     def _token_rules(self, decode: DecodeConfig) -> "TokenRules":
@@ -154,21 +162,32 @@ _NOTES = {
 }
 
 
-def load_model(name: str, *, dtype: str = "auto", device: str = "auto", revision: str | None = None) -> Model:
+def load_model(
+    name: str,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    revision: str | None = None,
+    family: str | None = None,
+    mask_id: int | None = None,
+    block_size: int | None = None,
+    adapter: str | None = None,
+) -> Model:
     """Load a checkpoint by embedded name, directory or hub id.
 
     `dtype` "auto" is float32 on a CPU and the checkpoint's own elsewhere; `device` "auto" is the first accelerator, else the
-    CPU. Raises InputError in one line for whatever is wrong with the checkpoint or the settings.
+    CPU; `family`, `mask_id` and `block_size` say what the checkpoint does not; `adapter` is a LoRA's directory. Raises
+    InputError in one line for whatever is wrong with the checkpoint or the settings.
     """
     import torch
 
     if dtype not in DTYPES:
         raise InputError(f"--dtype {dtype}: not one of {', '.join(DTYPES)}")
-    checkpoint = open_checkpoint(name, revision)
+    checkpoint = open_checkpoint(name, revision, family=family, mask_id=mask_id, block_size=block_size, adapter=adapter)
     device = _device(device)
     chosen = ("float32" if device == "cpu" else _own_dtype(checkpoint)) if dtype == "auto" else dtype
     network = load_network(checkpoint, getattr(torch, chosen), device)
-    info = ModelInfo(checkpoint.id, checkpoint.revision, checkpoint.family.name, fingerprint(checkpoint.path), chosen)
+    info = ModelInfo(checkpoint.id, checkpoint.revision, checkpoint.family.name, checkpoint.fingerprint(), chosen)
     return Model(checkpoint, network, info)
 
 

@@ -5,12 +5,13 @@ demanded here, since a wrong rotary base or head count gives a model that runs a
 block size and the stop tokens, which no base class knows (`checkpoint`).
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 from ...rewards.errors import InputError
 
-Config = Mapping[str, Any]
+Config: TypeAlias = Mapping[str, Any]
+Translation: TypeAlias = Callable[[Config, str], dict[str, Any]]
 
 _DECODER = (
     "vocab_size",

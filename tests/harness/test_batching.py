@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from unmask.harness.models.model import Model, load_model
+from unmask.harness.models.model import Model
 from unmask.harness.records import DecodeConfig, Request, Rollout
 
 from .recordings import SHARED, folders, model_of

@@ -4,8 +4,24 @@ import itertools
 import math
 import statistics
 
+import numpy as np
 import pytest
-from unmask.harness.statistics import estimate, estimate_parts, pass_at_k, t_quantile, wilson
+import scipy.stats
+import statsmodels.api as sm
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
+from unmask.harness.statistics import (
+    Estimate,
+    estimate,
+    estimate_difference,
+    estimate_means,
+    estimate_parts,
+    maj_at_k,
+    pass_at_k,
+    sign_test,
+    t_quantile,
+    wilson,
+)
 
 
 def test_the_standard_error_is_that_of_the_problem_means() -> None:
@@ -109,3 +125,100 @@ def test_a_part_of_one_problem_says_nothing_of_spread() -> None:
     assert found is not None
     assert (found.mean, found.se, found.low) == (0.75, None, None)
     assert estimate_parts({}, {}, {}) is None
+
+
+def sample(seed: int, problems: int = 60) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
+    """Values with two crossed ways to cluster, both of which matter."""
+    rng = np.random.default_rng(seed)
+    first, second = rng.integers(0, 15, problems), rng.integers(0, 9, problems)
+    noise = rng.normal(0, 1, 15)[first] + rng.normal(0, 1, 9)[second] + rng.normal(0, 0.5, problems)
+    names = [f"p{i}" for i in range(problems)]
+    groups = [{name: str(code) for name, code in zip(names, codes, strict=True)} for codes in (first, second)]
+    return dict(zip(names, map(float, noise), strict=True)), groups[0], groups[1]
+
+
+def regression(values: dict[str, float], *groups: dict[str, str]) -> tuple[float, float, float, float]:
+    """Mean, clustered error and t interval as statsmodels has them: a regression on a constant."""
+    codes = np.column_stack([np.unique([group[name] for name in values], return_inverse=True)[1] for group in groups])
+    freedom = min(len(set(column)) for column in codes.T) - 1
+    fit = sm.OLS(np.array(list(values.values())), np.ones(len(values))).fit(
+        cov_type="cluster", cov_kwds={"groups": codes if len(groups) > 1 else codes[:, 0]}
+    )
+    half = scipy.stats.t.ppf(0.975, freedom) * fit.bse[0]
+    return fit.params[0], fit.bse[0], fit.params[0] - half, fit.params[0] + half
+
+
+def figures(found: Estimate | None) -> tuple[float | None, ...]:
+    assert found is not None
+    return found.mean, found.se, found.low, found.high
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_clustered_errors_and_intervals_equal_those_of_statsmodels(seed: int) -> None:
+    values, first, second = sample(seed)
+    assert figures(estimate_means(values, first, binary=False)) == pytest.approx(regression(values, first))
+    assert figures(estimate_difference(values, first)) == pytest.approx(regression(values, first))
+    two = estimate_means(values, first, binary=False, second=second)
+    one_way = [regression(values, group)[1] for group in (first, second)]
+    assert two is not None
+    assert two.se is not None
+    if two.se > max(one_way) * (1 + 1e-9):
+        assert figures(two) == pytest.approx(regression(values, first, second))
+        assert figures(estimate_difference(values, first, second)) == pytest.approx(regression(values, first, second))
+    else:  # the textbook formula may fall below both, or below zero; ours never does
+        assert regression(values, first, second)[1] <= max(one_way) * (1 + 1e-9)
+
+
+def test_some_of_those_samples_need_the_second_cluster() -> None:
+    wider = []
+    for seed in range(5):
+        values, first, second = sample(seed)
+        one, two = (estimate_means(values, first, binary=False, second=other) for other in (None, second))
+        wider.append(figures(two)[1] > figures(one)[1])  # type: ignore[operator]
+    assert sum(wider) >= 3
+
+
+def test_a_paired_difference_has_the_interval_of_the_paired_t_test() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.binomial(4, 0.5, 80) / 4
+    b = np.clip(a + rng.normal(0.1, 0.3, 80), 0, 1)
+    found = estimate_difference({str(i): float(d) for i, d in enumerate(b - a)}, {})
+    theirs = scipy.stats.ttest_rel(b, a).confidence_interval(0.95)
+    assert figures(found)[2:] == pytest.approx((theirs.low, theirs.high))
+
+
+def test_runs_that_agree_on_every_problem_may_still_differ_elsewhere() -> None:
+    found = estimate_difference({str(i): 0.0 for i in range(30)}, {})
+    bound = proportion_confint(0, 30, method="wilson")[1]
+    assert figures(found) == pytest.approx((0.0, 0.0, -bound, bound))
+    assert found is not None
+    assert found.interval == "wilson"
+
+
+@pytest.mark.parametrize(("correct", "n"), [(0, 20), (7, 20), (20, 20), (431, 1000)])
+def test_wilson_equals_statsmodels(correct: int, n: int) -> None:
+    assert wilson(correct / n, n) == pytest.approx(proportion_confint(correct, n, method="wilson"))
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0, 0), (1, 0), (5, 5), (9, 2), (2, 9), (40, 61), (700, 600)])
+def test_the_sign_test_is_exact(wins: int, losses: int) -> None:
+    p = sign_test(wins, losses)
+    if wins + losses:
+        assert p == pytest.approx(scipy.stats.binomtest(wins, wins + losses).pvalue)
+    assert p == pytest.approx(mcnemar([[0, wins], [losses, 0]], exact=True).pvalue if wins + losses else 1.0)
+
+
+@pytest.mark.parametrize(
+    ("votes", "expected"),
+    [
+        ([("4", True), ("4", True), ("5", False)], 1.0),
+        ([("4", True), ("5", False), ("5", False)], 0.0),
+        ([("0.5", True), ("1/2", True), ("5", False), ("5", False), ("6", False)], 0.5),  # ways to write it are one candidate
+        ([("4", True), ("5", False), ("6", False)], 1 / 3),
+        ([(None, False), (None, False), ("4", True)], 1.0),  # no answer is no vote
+        ([(None, False), (None, False)], 0.0),
+        ([], 0.0),
+    ],
+)
+def test_the_majority_decides(votes: list[tuple[str | None, bool]], expected: float) -> None:
+    assert maj_at_k(votes) == pytest.approx(expected)
