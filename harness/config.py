@@ -105,7 +105,7 @@ def _require(holds: bool, name: str, value: object, wanted: str) -> None:
 
 def read_config(file: Path | None, flags: Mapping[str, Any], sets: Sequence[str], preset: str | None) -> RunConfig:
     """Merge a YAML file, flags (None: not given), a decode preset and `--set` assignments into a RunConfig."""
-    data = _read_yaml(file) if file else {}
+    data = read_yaml(file) if file else {}
     for name, value in flags.items():
         if value is not None:
             data[name] = value
@@ -136,7 +136,8 @@ def _merge(data: dict[str, Any], section: str, values: Mapping[str, Any]) -> Non
     data[section] = {**existing, **values}
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Read a file of settings. Raises InputError when it cannot be read or is no mapping of names."""
     import yaml
 
     try:
@@ -191,7 +192,7 @@ def write_config(config: RunConfig, path: Path) -> None:
 
 def first_difference(ours: RunConfig, path: Path) -> str | None:
     """Compare with the config in a run directory; returns "key: theirs, ours" for the first that makes it another run."""
-    theirs = decode_record(RunConfig, _read_yaml(path), str(path))
+    theirs = decode_record(RunConfig, read_yaml(path), str(path))
     mine, other = encode(ours), encode(theirs)
     for name in IDENTITY:
         if mine[name] != other[name]:

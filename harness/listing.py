@@ -1,7 +1,9 @@
-"""`unmask list`: tasks, models and verifiers."""
+"""`unmask list`: tasks, models, verifiers and trainers."""
 
 import dataclasses
 import inspect
+from collections.abc import Mapping
+from typing import cast
 
 from ..benchmarks.registry import list_benchmarks
 from ..rewards.plugins import VERIFIERS, known_names, load_object
@@ -12,7 +14,7 @@ from .tables import console, print_rows
 
 def print_lists(what: str | None) -> None:
     """Print one list, or all with their titles."""
-    lists = {"tasks": _tasks, "models": _models, "verifiers": _verifiers}
+    lists = {"tasks": _tasks, "models": _models, "verifiers": _verifiers, "trainers": _trainers}
     for name, show in lists.items():
         if what in (None, name):
             if what is None:
@@ -49,3 +51,10 @@ def _described(name: str) -> tuple[str, str]:
     what = " ".join((inspect.getdoc(found) or "").partition("\n\n")[0].split())
     options = ", ".join(field.name for field in dataclasses.fields(found)) if dataclasses.is_dataclass(found) else ""
     return what.partition(". ")[0].rstrip("."), options
+
+
+def _trainers() -> None:
+    # Found by name: the harness does not import trainers.
+    builtin = cast(Mapping[str, str], load_object("unmask.trainers.base:TRAINERS", "unmask.trainers"))
+    print_rows(("trainer", "where"), [(name, builtin.get(name, "plug-in")) for name in known_names("unmask.trainers", builtin)])
+    print("your own: package.module:Class or file.py:Class with step, state_dict, load_state_dict and save (docs/training.md)")

@@ -14,7 +14,8 @@ from typing import Any
 from ..rewards.errors import InputError
 from ..rewards.records import Message, Problem, Verdict
 from ..rewards.serde import decode, read_jsonl
-from .records import Rollout, Sample
+from .dataset.rows import sample_of
+from .records import Sample
 from .results import TaskResult
 from .store import Generated, Judged
 
@@ -88,10 +89,17 @@ class Run:
         """Task, problem, cluster, reward and status of every sample: the columns that scores are made of."""
         return self._table("samples.parquet", ["task", "problem_id", "cluster", "sample", "reward", "status"])
 
+    def details(self) -> Iterator[tuple[str, str, str]]:
+        """Task, problem and the verdict's line of every sample."""
+        if not self.finished:
+            return ((row.sample.task, row.sample.problem_id, row.sample.verdict.detail) for row in self._logged())
+        rows = self._table("samples.parquet", ["task", "problem_id", "detail"])
+        return ((row["task"], row["problem_id"], row["detail"]) for row in rows)
+
     def samples(self) -> Iterator[Row]:
         """Its samples: all of a finished run, in the order of its table; else those that are judged, in the order they came."""
         if self.finished:
-            return (_row(row) for row in self._table("samples.parquet"))
+            return (Row(row["id"], sample_of(row, f"sample {row['id']}")) for row in self._table("samples.parquet"))
         return self._logged()
 
     def _table(self, name: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -139,26 +147,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected an object, found {type(data).__name__}")
     return data
-
-
-def _row(row: dict[str, Any]) -> Row:
-    """Put the records back together that `export` took apart."""
-    rollout = {name: row[name] for name in _ROLLOUT} | {name: json.loads(row[name]) for name in ("decode", "model", "events")}
-    rollout |= {"token_ids": row["completion_ids"], "text": row["completion"][0]["content"]}
-    verdict = {name: row[name] for name in ("reward", "status", "extracted", "expected", "detail")}
-    verdict |= {
-        "parts": json.loads(row["parts"]),
-        "step_rewards": json.loads(row["step_rewards"]),
-        "seconds": row["verify_seconds"],
-    }
-    where = f"sample {row['id']}"
-    sample = Sample(
-        row["task"], row["problem_id"], row["cluster"], decode(Rollout, rollout, where), decode(Verdict, verdict, where)
-    )
-    return Row(row["id"], sample)
-
-
-_ROLLOUT = (
-    *("problem_id", "sample", "seed", "prompt_ids", "length", "step_map", "logprobs", "confidences", "block_size"),
-    *("block_offset", "forward_passes", "cache", "finish", "seconds"),
-)
