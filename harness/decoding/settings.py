@@ -72,7 +72,8 @@ def resolve(decode: DecodeConfig, checkpoint: Checkpoint) -> DecodeConfig:
         raise InputError(f"decode.steps_per_block={steps}: a block of {size} tokens has at most {size} steps")
     if decode.sub_block_size is not None and size % decode.sub_block_size:
         raise InputError(f"decode.sub_block_size={decode.sub_block_size}: a block of {size} tokens is no multiple of it")
-    return dataclasses.replace(decode, block_size=size, steps_per_block=steps)
+    counted = "steps_per_block" in ALGORITHM_USES[decode.algorithm]
+    return dataclasses.replace(decode, block_size=size, steps_per_block=steps if counted else None)
 
 
 def _canvas_block(decode: DecodeConfig) -> int:
