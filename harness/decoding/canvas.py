@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.denoiser import CanvasDenoiser
+from ..models.canvas import CanvasDenoiser
 from ..records import DecodeConfig, Finish, ForwardPasses, Request
 from .ending import Decoded, TokenRules, refusal
 from .rows import NEVER, Rows, Sequence
