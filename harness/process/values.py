@@ -145,7 +145,7 @@ def _decode(decode: DecodeConfig, reward: Any, whole: bool) -> DecodeConfig:
 def _request(number: int, item: Item, state: State, sample: int, seed: int) -> Request:
     rollout = item.rollout
     own = request_seed(seed, f"state {state.step} of {rollout.sample}, {rollout.seed}", rollout.problem_id, sample)
-    return Request(str(number), sample, rollout.prompt_ids, own, state.fixed)
+    return Request(str(number), sample, rollout.prompt_ids, own, fixed=state.fixed)
 
 
 def _judged(item: Item, rollout: Rollout, context: Context) -> "Future[Verdict]":

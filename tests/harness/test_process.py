@@ -53,7 +53,7 @@ def assert_every_state_leads_on(model: Model, rollouts: Sequence[Rollout], decod
     expected = []
     for rollout in rollouts:
         for state in states_of(rollout, mask_id, "step", 1000)[:-1]:
-            requests.append(Request(str(len(requests)), 0, rollout.prompt_ids, 0, state.fixed))
+            requests.append(Request(str(len(requests)), 0, rollout.prompt_ids, 0, fixed=state.fixed))
             expected.append((rollout.token_ids[: rollout.length], rollout.text))
     assert len(requests) > 2 * len(rollouts)
     for found in model.generate(requests, decode):
