@@ -286,6 +286,7 @@ class Session:
 
     def finish(self) -> None:
         """Wait for all verdicts."""
+        self._pool.give_up_groups()
         with self._changed:
             self._changed.wait_for(lambda: self._waiting == 0)
         if self._failure is not None:
@@ -298,7 +299,8 @@ class Session:
         completion = completion_of(rollout)
         with self._changed:
             self._waiting += 1
-        self._pool.submit(job.problem, completion).add_done_callback(partial(self._when_judged, job.key))
+        verdict = self._pool.submit(job.problem, completion, self._plan.samples)
+        verdict.add_done_callback(partial(self._when_judged, job.key))
 
     def _when_judged(self, key: str, future: Future[Verdict]) -> None:
         """Called by the pool, in its own thread or here: keep the verdict, or what went wrong, for this thread to raise."""

@@ -11,9 +11,10 @@ from ..rewards.plugins import load_verifier
 from ..rewards.records import Problem
 from ..rewards.verifier import Verifier
 from .config import RunConfig
+from .decoding.settings import resolve
 from .identity import completion_key, request_seed
 from .models.checkpoint import Checkpoint
-from .models.model import Model, resolve
+from .models.model import Model
 from .records import DecodeConfig, Request
 
 

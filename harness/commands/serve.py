@@ -2,16 +2,21 @@
 
 import argparse
 import signal
+import threading
+from typing import TYPE_CHECKING
 
 from ...rewards.errors import InputError
-from . import Commands, fail
+from . import Commands
+
+if TYPE_CHECKING:
+    from ..serving.http import Server
 
 _EXAMPLE = """\
 examples:
   unmask serve --model demo
   unmask serve --model JetLM/SDAR-1.7B-Chat --decode static --set decode.temperature=0 --port 8000 --max-batch 64
 
-Then, with the openai client: OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none"). docs/integrations.md has the details."""
+With the openai client: OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none"). More in docs/integrations.md."""
 
 
 def add_parser(commands: Commands) -> None:
@@ -28,7 +33,9 @@ def add_parser(commands: Commands) -> None:
     command.add_argument("--port", metavar="P", type=int, default=8000, help="port; 0 takes a free one (default 8000)")
     command.add_argument("--decode", metavar="NAME", help="decoding preset for requests that do not say")
     command.add_argument("--set", metavar="decode.KEY=VALUE", action="append", default=[], help="decode setting, repeatable")
-    command.add_argument("--max-batch", metavar="N", type=int, default=32, help="sequences that share a forward pass (default 32)")
+    command.add_argument(
+        "--max-batch", metavar="N", type=int, default=32, help="sequences that share a forward pass (default 32)"
+    )
     command.add_argument("--max-waiting", metavar="N", type=int, default=1024, help="requests that may wait (default 1024)")
     command.add_argument("--revision", metavar="R", help="revision of a hub checkpoint")
     command.add_argument("--dtype", metavar="D", default="auto", help="auto (default), float32, bfloat16, float16")
@@ -53,14 +60,14 @@ def _serve(args: argparse.Namespace) -> int:
         server = Server(args.host, args.port, service)
     except OSError as error:
         raise InputError(f"--host {args.host} --port {args.port}: cannot listen there ({error.strerror or error})") from None
-    print(f"{service.name} ({model.info.fingerprint}) at {server.url}; Ctrl-C finishes what is being decoded and ends", flush=True)
+    print(
+        f"{service.name} ({model.info.fingerprint}) at {server.url}; Ctrl-C finishes what is being decoded and ends", flush=True
+    )
     return _until_told(server)
 
 
-def _until_told(server: "Server") -> int:  # type: ignore[name-defined]  # noqa: F821
+def _until_told(server: "Server") -> int:
     """Serve until SIGINT or SIGTERM, then finish what is there; a second signal ends at once."""
-    import threading
-
     told = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: told.set())
@@ -71,6 +78,5 @@ def _until_told(server: "Server") -> int:  # type: ignore[name-defined]  # noqa:
         signal.signal(number, signal.SIG_DFL)
     running, waiting = server.service.engine.load()
     print(f"ending: {running} being decoded, {waiting} waiting", flush=True)
-    server.service.engine.close()
-    server.shutdown()
+    server.finish(timeout=30.0)
     return 0

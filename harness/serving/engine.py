@@ -11,32 +11,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from ..records import DecodeConfig, ModelInfo, Request, Rollout
+from ..models.model import Model
+from ..records import DecodeConfig, Request, Rollout
 
 PATIENCE = 5.0
 
-Shown = Sequence[int | None]
+Shown = list[int | None]
 """A response while it is decoded: token ids, None where the mask still stands."""
 
 
-class Generator(Protocol):
-    """What the engine needs of a model."""
-
-    info: ModelInfo
-
-    def generate(
-        self,
-        requests: Iterator[Request | None],
-        decode: DecodeConfig,
-        *,
-        max_batch: int,
-        watch: Callable[[Request, Callable[[], Shown]], None] | None,
-    ) -> Iterator[Rollout]: ...
-
-
-class Busy(RuntimeError):
+class BusyError(RuntimeError):
     """The queue is full, or the engine is closing. The message says which."""
 
 
@@ -55,7 +40,7 @@ class Ticket:
 class Engine:
     """Decodes tickets in the order they come, up to `max_batch` at a time; at most `max_waiting` queue for a row."""
 
-    def __init__(self, model: Generator, max_batch: int, max_waiting: int) -> None:
+    def __init__(self, model: Model, max_batch: int, max_waiting: int) -> None:
         self._model, self._max_batch, self._max_waiting = model, max_batch, max_waiting
         self._waiting: deque[Ticket] = deque()
         self._running: dict[str, Ticket] = {}
@@ -66,12 +51,12 @@ class Engine:
         self._thread.start()
 
     def submit(self, tickets: Sequence[Ticket]) -> None:
-        """Queue tickets, all or none. Raises Busy."""
+        """Queue tickets, all or none. Raises BusyError."""
         with self._changed:
             if self._closing:
-                raise Busy("the server is shutting down")
+                raise BusyError("the server is shutting down")
             if len(self._waiting) + len(tickets) > self._max_waiting:
-                raise Busy(f"{len(self._waiting)} requests are waiting and {self._max_waiting} may; try again later")
+                raise BusyError(f"{len(self._waiting)} requests are waiting and {self._max_waiting} may; try again later")
             self._waiting.extend(tickets)
             self._changed.notify_all()
 
@@ -91,9 +76,7 @@ class Engine:
     def _work(self) -> None:
         while (decode := self._next_settings()) is not None:
             try:
-                for rollout in self._model.generate(
-                    self._requests(decode), decode, max_batch=self._max_batch, watch=self._watch
-                ):
+                for rollout in self._model.generate(self._requests(decode), decode, max_batch=self._max_batch, watch=self._watch):
                     self._running.pop(rollout.problem_id).result.set_result(rollout)
             except Exception as error:  # whatever it is belongs to the requests that were being decoded; the next ones may do
                 self._fail(error)

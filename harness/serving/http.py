@@ -5,9 +5,11 @@ Not covered: TLS and authentication; put a proxy before it where others can reac
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from typing import Any
 
 from .answer import Kind
 from .errors import ApiError
@@ -25,8 +27,28 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, host: str, port: int, service: Service) -> None:
         self.service = service
+        self._answering, self._changed = 0, threading.Condition()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), Handler)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Around the answer to one request."""
+        with self._changed:
+            self._answering += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._answering -= 1
+                self._changed.notify_all()
+
+    def finish(self, timeout: float) -> None:
+        """Take no more requests, finish what is being decoded, and give answers that are being written `timeout` seconds."""
+        self.service.engine.close()
+        with self._changed:
+            self._changed.wait_for(lambda: self._answering == 0, timeout)
+        self.shutdown()
 
     @property
     def url(self) -> str:
@@ -39,10 +61,10 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
-    protocol_version: ClassVar[str] = "HTTP/1.1"
+    protocol_version = "HTTP/1.1"
     server: Server
 
-    def do_GET(self) -> None:  # noqa: N802  # the names are the standard library's
+    def do_GET(self) -> None:
         path = self.path.partition("?")[0].rstrip("/")
         if path == "/v1/models":
             self._json(200, self.server.service.models())
@@ -53,21 +75,24 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._error(ApiError(404, f"there is no {path or '/'} here; try /v1/models"))
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         path = self.path.partition("?")[0].rstrip("/")
         try:
-            body = self._body()
-            if path not in _KINDS:
-                raise ApiError(404, f"there is no {path or '/'} here; there are {' and '.join(_KINDS)}")
-            found = self.server.service.ask(_KINDS[path], body)
-            if isinstance(found, dict):
-                self._json(200, found)
-            else:
-                self._events(found)
+            with self.server.answering():
+                self._answer(path, self._body())
         except ApiError as error:
             self._error(error)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True  # the client has gone
+
+    def _answer(self, path: str, body: Any) -> None:
+        if path not in _KINDS:
+            raise ApiError(404, f"there is no {path or '/'} here; there are {' and '.join(_KINDS)}")
+        found = self.server.service.ask(_KINDS[path], body)
+        if isinstance(found, dict):
+            self._json(200, found)
+        else:
+            self._events(found)
 
     def _body(self) -> Any:
         length = self.headers.get("Content-Length", "")

@@ -17,7 +17,7 @@ from ..models.model import Model
 from ..records import DecodeConfig, Rollout
 from .answer import Kind, answer, chunk, trajectory, usage
 from .ask import Ask, read_chat, read_completion
-from .engine import Busy, Engine, Ticket
+from .engine import BusyError, Engine, Ticket
 from .errors import ApiError
 from .stream import TextStream, with_masks
 
@@ -52,7 +52,7 @@ class Service:
         tickets = self._tickets(ask, updates if ask.stream else None)
         try:
             self.engine.submit(tickets)
-        except Busy as error:
+        except BusyError as error:
             raise ApiError(503, str(error), code="overloaded") from None
         head = {"id": f"{kind}-{secrets.token_hex(12)}", "created": int(time.time()), "model": self.name}
         if ask.stream:
@@ -66,7 +66,7 @@ class Service:
         except InputError as error:
             raise ApiError(400, str(error)) from None
         seed = secrets.randbits(62) if ask.seed is None else ask.seed
-        tickets = []
+        tickets: list[Ticket] = []
         for number, prompt in enumerate(self._prompt_ids(prompt) for prompt in ask.prompts):
             for sample in range(ask.n):
                 index = len(tickets)
