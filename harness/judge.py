@@ -12,14 +12,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TextIO
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 from ..benchmarks.base import Benchmark
 from ..rewards.errors import InputError, nearest
 from ..rewards.groups import is_group
 from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Problem, Verdict
-from ..rewards.serde import dumps, encode, read_jsonl
+from ..rewards.serde import dump_line, encode, read_jsonl
 from ..rewards.verifier import Verifier
 from .evaluate import completion_of, nothing_generated
 from .progress import ScoreProgress
@@ -179,7 +179,7 @@ class Judge:
         inputs = enumerate(read_answers(self._source, task))
         done = self._recount(path, inputs) if path.exists() else 0
         progress = ScoreProgress(done)
-        with path.open("a", encoding="utf-8") as file, VerifierPool(self._verifier, self._workers) as pool:
+        with path.open("ab") as file, VerifierPool(self._verifier, self._workers) as pool:
             self._rejoin(pool, task, done)
             waiting: deque[tuple[_Item, Future[Verdict]]] = deque()
             # A group is judged once its last sample was read, however far away that is.
@@ -237,7 +237,7 @@ class Judge:
             raise InputError(f"{place}: field 'problem_id': the task has no problem {name!r}{hint}")
         return self._problems[name]
 
-    def _write(self, file: TextIO, progress: ScoreProgress, item: _Item, future: Future[Verdict]) -> None:
+    def _write(self, file: BinaryIO, progress: ScoreProgress, item: _Item, future: Future[Verdict]) -> None:
         """Write a verdict, after waiting for it if need be."""
         verdict = future.result()
         line = Scored(
@@ -250,7 +250,7 @@ class Judge:
             verdict.detail,
             verdict.parts,
         )
-        file.write(f"{dumps(line)}\n")
+        file.write(dump_line(line))
         file.flush()
         self._count(item, verdict)
         progress.judged(verdict)

@@ -46,7 +46,7 @@ class VerifierPool:
         self, verifier: Verifier, workers: int | None = None, limits: PoolLimits | None = None, pending: int | None = None
     ) -> None:
         self.verifier = verifier
-        self.workers = _cores() if workers is None else workers
+        self.workers = usable_cores() if workers is None else workers
         self.limits: PoolLimits = limits or getattr(verifier, "limits", None) or PoolLimits()
         self.pending = pending or 16 * self.workers
         if self.workers < 1 or self.pending < 1:
@@ -233,5 +233,6 @@ def _result(finished: tuple[Key, "Future[Verdict]"]) -> tuple[Key, Verdict]:
     return finished[0], finished[1].result()
 
 
-def _cores() -> int:
+def usable_cores() -> int:
+    """The processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
