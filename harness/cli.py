@@ -14,7 +14,22 @@ from typing import NoReturn
 from ..rewards.errors import InputError
 from ..sandbox import cli as sandbox
 from ..sandbox.errors import SandboxUnavailable
-from .commands import Commands, audit, compare, doctor, evaluate, export, fail, listing, report, rollout, score, train, validate
+from .commands import (
+    Commands,
+    audit,
+    compare,
+    doctor,
+    evaluate,
+    export,
+    fail,
+    listing,
+    report,
+    rollout,
+    score,
+    serve,
+    train,
+    validate,
+)
 
 _COMMANDS = tuple(
     command.add_parser
@@ -28,6 +43,7 @@ _COMMANDS = tuple(
         validate,
         compare,
         report,
+        serve,
         sandbox,
         listing,
         doctor,

@@ -35,7 +35,9 @@ def add_parser(commands: Commands) -> None:
 
 def add_run_flags(command: argparse.ArgumentParser) -> None:
     """The flags of every command that generates and judges into a run directory."""
-    command.add_argument("--model", metavar="M", help="demo, a checkpoint directory, or a hub id")
+    command.add_argument(
+        "--model", metavar="M", help="demo, a checkpoint directory, a hub id, or openai:http://HOST:PORT/v1#NAME"
+    )
     command.add_argument("--task", metavar="T[,T]", help="benchmarks, separated by commas (see `unmask list tasks`)")
     command.add_argument("--out", metavar="DIR", type=Path, help="run directory; an existing one of the same run is resumed")
     command.add_argument("--config", metavar="FILE", type=Path, help="YAML file with the same settings; flags win")
