@@ -27,15 +27,14 @@ from .views import Views
 class EngineOptions(OptimizerOptions):
     """`micro_tokens`: tokens of one forward pass, padding included (a longer sequence runs alone). `gradient_checkpointing`:
     compute activations again instead of keeping them. `attention`: `sdpa` with a dense mask, or `flex` (block-causal models on
-    an accelerator), which skips what is masked. `tail`: how many tokens after a response's end are trained too. `block_size`:
-    regroup the rollouts' steps into larger blocks. `seed`: of shuffling and of random masks.
+    an accelerator), which skips what is masked. `tail`: how many tokens after a response's end are trained too. `seed`: of
+    shuffling and of random masks.
     """
 
     micro_tokens: int = 16384
     gradient_checkpointing: bool = False
     attention: Literal["sdpa", "flex"] = "sdpa"
     tail: int = 0
-    block_size: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -43,7 +42,6 @@ class EngineOptions(OptimizerOptions):
         require(self.lr >= 0, "lr", self.lr, "0 or more")
         require(self.clip_norm > 0, "clip_norm", self.clip_norm, "above 0")
         require(self.tail >= 0, "tail", self.tail, "0 or more")
-        require(self.block_size is None or self.block_size >= 1, "block_size", self.block_size, "at least 1")
 
 
 @dataclass(frozen=True, slots=True)
