@@ -313,7 +313,8 @@ def _gap(work: Work, lessons: Sequence[Lesson], terms: Terms) -> Tensor:
 
 def _as_sampled(rollout: Rollout) -> bool:
     """Whether blocks are as wide as they were while sampling (see `curriculum`)."""
-    return rollout.decode.block_size in (None, rollout.block_size)
+    decoded: int | None = rollout.decode.block_size
+    return decoded is None or decoded == rollout.block_size
 
 
 def at_targets(vectors: Sequence[Tensor], work: Work) -> Tensor:
