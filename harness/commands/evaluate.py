@@ -2,9 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...rewards.errors import InputError
 from . import Commands, fail
+
+if TYPE_CHECKING:
+    from ..evaluate import RunResult
+    from ..sharding import Shard
 
 _EXAMPLE = """\
 examples:
@@ -55,11 +60,12 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--family", metavar="F", help="which kind of model it is: a name of `unmask list models`, or FILE.yaml")
     command.add_argument("--mask-id", metavar="N", type=int, help="id of its mask token")
     command.add_argument("--block-size", metavar="N", type=int, help="the block size it was trained with")
+    command.add_argument("--adapter", metavar="DIR", help="a LoRA to add to it (needs the extra `lora`)")
 
 
 RUN_FLAGS = (
     *("model", "task", "limit", "samples", "seed", "data", "verifier", "rule", "max_batch", "revision", "dtype", "device"),
-    *("family", "mask_id", "block_size"),
+    *("family", "mask_id", "block_size", "adapter"),
 )
 """Names of the flags that are settings of the run."""
 
@@ -76,12 +82,23 @@ def _eval(args: argparse.Namespace) -> int:
     if args.out is None:
         raise InputError("--out missing; give a folder for the run, for example --out runs/first")
     from ..evaluate import RunError, evaluate
-    from ..tables import print_results
+    from ..sharding import shard_from_environment
 
+    shard = shard_from_environment()
     try:
-        result = evaluate(config, args.out)
+        result = evaluate(config, args.out, shard)
     except RunError as error:
         return fail(error, 1)
-    print_results(result.tasks)
+    print_outcome(result, shard)
     print(f"run directory: {result.path}")
     return 0
+
+
+def print_outcome(result: "RunResult", shard: "Shard") -> None:
+    """Print the results, or that other processes are still at work."""
+    from ..tables import print_results
+
+    if result.tasks:
+        print_results(result.tasks)
+    elif result.missing:
+        print(f"{shard} has nothing left to do; {result.missing} samples are other processes', the last of which reports")

@@ -4,7 +4,7 @@ import argparse
 
 from ...rewards.errors import InputError
 from . import Commands, fail
-from .evaluate import RUN_FLAGS, add_run_flags
+from .evaluate import RUN_FLAGS, add_run_flags, print_outcome
 
 _EXAMPLE = """\
 examples:
@@ -41,12 +41,13 @@ def _rollout(args: argparse.Namespace) -> int:
         raise InputError("--out missing; give a folder for the dataset, for example --out data/first")
     from ..evaluate import RunError
     from ..rollout import rollout
-    from ..tables import print_results
+    from ..sharding import shard_from_environment
 
+    shard = shard_from_environment()
     try:
-        result = rollout(config, args.out, args.keep)
+        result = rollout(config, args.out, args.keep, shard)
     except RunError as error:
         return fail(error, 1)
-    print_results(result.tasks)
+    print_outcome(result, shard)
     print(f"dataset: {result.path}")
     return 0
