@@ -7,7 +7,6 @@ refilled is the loop's business.
 
 import random
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,6 +19,7 @@ from ..rewards.errors import InputError
 from ..rewards.serde import decode
 from .advantages import Baseline, Overlength, group_advantages, with_overlength
 from .checkpoint import save_policy
+from .copies import copy_network
 from .engine import Engine, EngineOptions, Work, require
 from .metrics import Meter
 from .objective import Estimator, Weights, kl_term, policy_term, token_weights, truncated_importance
@@ -110,7 +110,9 @@ class PolicyTrainer:
         self.steps_done = 0
         self.engine = Engine(model, self.options, total_steps)
         self._require_matching_contexts()
-        self._reference = _frozen_copy(model.network) if self.options.kl == "reference" else None
+        self._reference = copy_network(model) if self.options.kl == "reference" else None
+        if self._reference is not None:
+            self._reference.requires_grad_(requires_grad=False)
 
     def views(self, sample: Sample, trace: Trace) -> Views:
         """The views of a rollout that are trained."""
@@ -166,7 +168,7 @@ class PolicyTrainer:
             return None
         if self._needs_sampler and not _as_sampled(sample.rollout):
             raise InputError(
-                f"{sample.problem_id}: its blocks are wider than the sampler's, whose log-probabilities therefore belong to other "
+                f"{sample.problem_id}: its blocks are wider than the sampler's, whose log-probabilities belong to other "
                 "contexts; leave trainer.old and trainer.correction at their defaults"
             )
         trace = trace_of(sample.rollout, self.engine.layout, tail=self.options.tail)
@@ -295,7 +297,7 @@ class PolicyTrainer:
 
     @property
     def _needs_sampler(self) -> bool:
-        return self.options.old == "sampler" or self.options.correction != "none"
+        return bool(self.options.old == "sampler" or self.options.correction != "none")
 
     def _require_matching_contexts(self) -> None:
         if self._needs_sampler and not self.contexts_match:
@@ -313,8 +315,7 @@ def _gap(work: Work, lessons: Sequence[Lesson], terms: Terms) -> Tensor:
 
 def _as_sampled(rollout: Rollout) -> bool:
     """Whether blocks are as wide as they were while sampling (see `curriculum`)."""
-    decoded: int | None = rollout.decode.block_size
-    return decoded is None or decoded == rollout.block_size
+    return rollout.decode.block_size in (None, rollout.block_size)
 
 
 def at_targets(vectors: Sequence[Tensor], work: Work) -> Tensor:
@@ -324,9 +325,3 @@ def at_targets(vectors: Sequence[Tensor], work: Work) -> Tensor:
         mine = work.table.sample == index
         out[mine] = vector[work.table.position[mine]].double()
     return out
-
-
-def _frozen_copy(network: Any) -> Any:
-    copy = deepcopy(network)
-    copy.requires_grad_(requires_grad=False)
-    return copy

@@ -5,10 +5,10 @@
 
 A random model of SDAR's shape and vocabulary with 0.1 billion weights on the CPU, blocks of 4, shrink 1, made-up responses whose
 blocks took as many steps as give that many tokens per step on average (TraDo-8B on MATH500: 2.5, arXiv 2509.06949, table 4; 1 is
-static decoding). Row by row: one sequence [prompt | clean | noisy] per step of the longest block, a dense additive mask, logits at
-every position. Both do forward, backward and AdamW for the same loss, each in a process of its own, one after the other. Memory is
-the peak of the process (VmHWM), beside that after loading the model; seconds are those of the wall and, where others use the machine
-too, the truer ones of the CPU. The gradient's norm is printed to show that both do the same work.
+static decoding). Row by row: one sequence [prompt | clean | noisy] per step of the longest block, a dense additive mask, logits
+at every position. Both do forward, backward and AdamW for the same loss, each in a process of its own, one after the other.
+Memory is the peak of the process (VmHWM), beside that after loading the model. Where others use the machine too, seconds of the
+CPU are truer than those of the wall. The gradient's norm is printed to show that both do the same work.
 """
 
 import os
@@ -63,9 +63,9 @@ def made_up(args: argparse.Namespace, number: int) -> Rollout:
     prompt, tokens, per_step = args.prompt, args.tokens, args.tokens_per_step
     steps: list[int] = []
     step = 0
+    shares = steps_per_block(BLOCK / per_step)
     for _ in range(tokens // BLOCK):
-        wanted = BLOCK / per_step
-        count = int(wanted) + (rng.random() < wanted - int(wanted))
+        (count,) = rng.choices(range(1, BLOCK + 1), shares)
         ranks = [*range(count), *(rng.randrange(count) for _ in range(BLOCK - count))]
         rng.shuffle(ranks)
         steps += [step + rank for rank in ranks]
@@ -90,6 +90,20 @@ def made_up(args: argparse.Namespace, number: int) -> Rollout:
         model=INFO,
         seconds=0.0,
     )
+
+
+def steps_per_block(mean: float) -> list[float]:
+    """Shares of blocks that take 1 to 4 steps, each a constant multiple of the one before, with the given mean.
+
+    `demo` decodes `arith` much like that: 64, 26, 8 and 2% of its blocks take 1 to 4 steps under dynamic decoding at 0.9.
+    """
+    low, high = 1e-6, 1e6
+    for _ in range(100):
+        factor = (low * high) ** 0.5
+        shares = [factor**k for k in range(BLOCK)]
+        found = sum((k + 1) * share for k, share in enumerate(shares)) / sum(shares)
+        low, high = (factor, high) if found < mean else (low, factor)
+    return [share / sum(shares) for share in shares]
 
 
 def samples(args: argparse.Namespace) -> list[Sample]:
