@@ -84,7 +84,7 @@ def trace_of(rollout: Rollout, layout: Layout, *, tail: int = 0) -> Trace:
         raise InputError(f"{rollout.problem_id}, sample {rollout.sample}: tokens were edited after they were fixed; cannot train")
     prompt, length = len(rollout.prompt_ids), rollout.length
     if layout.attention == "full":
-        width = max(getattr(rollout, "canvas", None) or 0, len(rollout.token_ids))
+        width = max(rollout.canvas, len(rollout.token_ids))
         first = prompt
     else:
         width = rollout.block_size
