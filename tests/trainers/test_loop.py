@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from unmask.harness.cli import main
 from unmask.harness.models.saving import save_model
 from unmask.trainers import checkpoint, loop
+from unmask.trainers.tracking import MetricsLog, open_trackers
 
 from .runs import NUDGE, PLUGIN, metrics, train, weights, write
 
@@ -274,3 +276,34 @@ def test_metrics_go_to_tensorboard_when_asked(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     assert train(tmp_path, trackers=["tensorboard"], evaluation={}, steps=1) == 0
     assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+
+
+def test_the_gap_between_sampler_and_trainer_is_measured(tmp_path: Path) -> None:
+    tasks = {"task": "arith@train", "options": {"size": 64, "levels": [3]}}
+    assert train(tmp_path, trainer="tracerl", tasks=tasks, evaluation={}, steps=1, groups={"problems": 6, "samples": 4}) == 0
+    (line,) = metrics(tmp_path / "run")
+    assert 0 < line["gap_mean"] < 1e-5
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_metrics_go_to_a_tracker_when_asked(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    module = types.ModuleType(name)
+    vars(module).update(
+        init=lambda **options: calls.append(options),
+        log=lambda numbers, step: calls.append((step, numbers)),
+        finish=lambda: calls.append("finished"),
+    )
+    monkeypatch.setitem(sys.modules, name, module)
+    (tracker,) = open_trackers([name], tmp_path / "run", "mine", {"seed": 3})
+    log = MetricsLog(tmp_path / "metrics.jsonl", 0, [tracker])
+    log.write({"step": 2, "reward": 0.5, "message": "text is not a number"})
+    log.close()
+    assert calls[0]["project"] == "mine"
+    assert calls[0]["name"] == "run"
+    assert calls[1:] == [(2, {"step": 2.0, "reward": 0.5}), "finished"]
+
+
+def test_a_tracker_that_is_not_installed_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path, trackers=["trackio"], steps=1) == 2
+    assert "trackio is not installed; install it with `pip install trackio`" in capsys.readouterr().err
