@@ -2,9 +2,9 @@
 
     python tests/perf/learning.py [--out runs/learning] [--seeds 0,1,2] [--only tracerl,coupled] [--report]
 
-Runs one after the other, each with `unmask train`: tracerl, coupled and random-mask on the same problems with the same numbers of
-forwarded tokens a response (`match: compute`), three seeds each; a run that widens blocks from 4 to 8; and a run with the
-verifier of examples/working.py. What is finished is not done again, and a run that was interrupted goes on. `--report` only
+Runs one after the other, each as `unmask train` does it: tracerl, coupled and random-mask on the same problems with the same
+numbers of forwarded tokens a response (`match: compute`), three seeds each; a run that widens blocks from 4 to 8; and a run with
+the verifier of examples/working.py. What is finished is not done again, and a run that was interrupted goes on. `--report` only
 reads metrics.jsonl of the runs that there are, draws docs/learning-*.svg and puts the tables into docs/learning.md, where the
 text around them is written by hand. Needs matplotlib (in the extra `dev`).
 """
@@ -19,7 +19,6 @@ sys.path[:] = [place for place in sys.path if os.path.abspath(place) != HERE]  #
 import argparse
 import json
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -29,14 +28,16 @@ import matplotlib
 
 matplotlib.use("svg")
 from matplotlib import pyplot
+from unmask.trainers.config import read_train_config
+from unmask.trainers.loop import train as unmask_train
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 CONFIG = ROOT / "examples" / "tracerl-demo.yaml"
 
-COMMON = ("steps=24", "groups.problems=16", "evaluation.every=8", "evaluation.tasks.0.limit=300", "checkpoints.every=8")
+COMMON = ("steps=16", "groups.refill=0", "evaluation.every=8", "evaluation.tasks.0.limit=300", "checkpoints.every=8", "workers=1")
 WIDE = (
-    "curriculum=[{rollout_block: 4, train_block: 8, steps: 12}, {rollout_block: 8, train_block: 8}]",
+    "curriculum=[{rollout_block: 4, train_block: 8, steps: 8}, {rollout_block: 8, train_block: 8}]",
     "evaluation.decode={block_size: 8}",
 )
 METHODS: Mapping[str, tuple[str, ...]] = {
@@ -83,8 +84,7 @@ def runs(seeds: Sequence[int], names: Sequence[str]) -> list[Run]:
 
 def train(run: Run, out: Path) -> None:
     print(f"== {run.name}, seed {run.seed}", flush=True)
-    command = [sys.executable, "-m", "unmask.harness.cli", "train", str(CONFIG), *COMMON, *run.settings, f"seed={run.seed}"]
-    subprocess.run([*command, "--out", str(run.folder(out))], check=True)
+    unmask_train(read_train_config(CONFIG, [*COMMON, *run.settings, f"seed={run.seed}"], run.folder(out)))
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
