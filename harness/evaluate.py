@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..rewards.errors import InputError
+from ..rewards.groups import is_group
 from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Verdict
 from ..rewards.serde import encode
@@ -75,12 +76,22 @@ def run(config: RunConfig, out: Path, write: Write, shard: Shard | None = None) 
     """Generate and judge into the run directory `out`; `write` makes a product of the finished samples."""
     shard = shard or Shard()
     plans = plan_tasks(config, open_checkpoint(config.model, **config.model_options()))
+    _check_groups(plans, shard)
     make_folder(out)
     lock = Lock(out, shard.rank)
     try:
         return _Run(config, out, plans, write, shard).go()
     finally:
         lock.release()
+
+
+def _check_groups(plans: list[TaskPlan], shard: Shard) -> None:
+    for plan in plans:
+        if shard.size > 1 and is_group(plan.verifier):
+            raise InputError(
+                f"--verifier {plan.verifier.name}: judges the samples of a problem together, which several processes share; "
+                "judge the finished run with `unmask score`"
+            )
 
 
 class _Run:

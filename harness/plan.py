@@ -11,6 +11,7 @@ from ..rewards.plugins import load_verifier
 from ..rewards.records import Problem
 from ..rewards.verifier import Verifier
 from .config import RunConfig
+from .decoding.presets import official
 from .decoding.settings import resolve
 from .identity import completion_key, request_seed
 from .models.checkpoint import Checkpoint
@@ -61,7 +62,7 @@ def plan_tasks(config: RunConfig, checkpoint: Checkpoint) -> list[TaskPlan]:
 def _plan(name: str, config: RunConfig, checkpoint: Checkpoint) -> TaskPlan:
     benchmark, verifier = load_task(name, config.data, config.task_options, config.rule, config.verifier, config.verifier_options)
     problems = checked_problems(benchmark)[: config.limit]
-    decode = config.decode
+    decode = official(config.decode, checkpoint, benchmark.name) if config.official else config.decode
     if decode.max_new_tokens is None:
         decode = replace(decode, max_new_tokens=_suggested(benchmark, "max_new_tokens"))
     if not decode.stop:

@@ -232,9 +232,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One generation to do: the prompt's token ids and the seed of its own random stream."""
+    """One generation to do: the prompt's token ids, the seed of its own random stream, and its own length where that differs from
+    the settings' `max_new_tokens`.
+
+    `fixed`: response positions that hold a token from the start, as (position, token): the state that a generation goes on from.
+    """
 
     problem_id: str
     sample: int
     prompt_ids: tuple[int, ...]
     seed: int
+    max_new_tokens: int | None = None
+    fixed: tuple[tuple[int, int], ...] = ()

@@ -20,12 +20,14 @@ NEVER = -1
 class Sequence:
     """The record of one row so far: what finished blocks decided, one entry per response token.
 
-    `steps` counts what the step map counts: denoising passes, and the choice of a first token from the context alone.
+    `total` is where the last position lies, `longest` how many tokens the response may have. `steps` counts what the step map
+    counts: denoising passes, and the choice of a first token from the context alone.
     """
 
     request: Request
     total: int
     random: np.random.Generator
+    longest: int
     started: float = field(default_factory=time.monotonic)
     tokens: list[int] = field(default_factory=list)
     step_map: list[int] = field(default_factory=list)
@@ -80,8 +82,19 @@ class Rows:
         self.token[row, : len(known)] = known
         self.masked[row, : len(known)] = self.response[row, : len(known)] = False
         self.fixed_at[row], self.logprob[row], self.confidence[row] = NEVER, 0.0, 0.0
+        if sequence.request.fixed:
+            self._fill(row, start)
         for tensor in self.memory.values():
             tensor[row] = 0
+
+    def _fill(self, row: int, start: int) -> None:
+        """Put in what the request has fixed of the block that opens at `start`; a block without a mask left is done."""
+        request = self.sequences[row].request
+        for position, token in request.fixed:
+            place = len(request.prompt_ids) + position - start
+            if 0 <= place < self.block_size and self.response[row, place]:
+                self.token[row, place], self.masked[row, place] = token, False
+        self.done[row] = not bool(self.masked[row].any())
 
     def apply(self, rows: Tensor, outcome: Outcome, *, denoised: bool = True) -> None:
         """Write the outcome of a step of `rows` (n,), and log what it changes of tokens that were fixed before."""
@@ -143,6 +156,12 @@ class Rows:
         sequence.logprobs += rounded(self.logprob[row, exists])
         sequence.confidences += rounded(self.confidence[row, exists])
         return sequence
+
+    def clear(self) -> list[Request]:
+        """Free all rows; returns their requests."""
+        requests = [sequence.request for sequence in self.sequences]
+        self.count, self.sequences = 0, []
+        return requests
 
     def remove(self, row: int) -> int:
         """Free a row by moving the last one into it; returns the row that was moved."""
