@@ -40,6 +40,7 @@ def add_parser(commands: Commands) -> None:
     command.add_argument("--revision", metavar="R", help="revision of a hub checkpoint")
     command.add_argument("--dtype", metavar="D", help="auto (default), float32, bfloat16, float16")
     command.add_argument("--device", metavar="D", help="auto (default), cpu, cuda, cuda:1, ...")
+    command.add_argument("--report", action="store_true", help="write report.html as well (see `unmask report`)")
     command.add_argument("--dry-run", action="store_true", help="print the resolved plan and stop")
     command.set_defaults(run=_eval)
 
@@ -69,4 +70,8 @@ def _eval(args: argparse.Namespace) -> int:
         return fail(error, 1)
     print_results(result.tasks)
     print(f"run directory: {result.path}")
+    if args.report:
+        from ..report.build import write_report
+
+        print(f"report: {write_report(result.path).path}")
     return 0
