@@ -14,7 +14,7 @@ from typing import NoReturn
 from ..rewards.errors import InputError
 from ..sandbox import cli as sandbox
 from ..sandbox.errors import SandboxUnavailable
-from .commands import Commands, compare, doctor, evaluate, fail, listing, report, score, validate
+from .commands import Commands, compare, doctor, evaluate, fail, listing, report, score, show, validate
 
 _COMMANDS = tuple(
     command.add_parser
@@ -24,6 +24,7 @@ _COMMANDS = tuple(
         validate,
         compare,
         report,
+        show,
         sandbox,
         listing,
         doctor,
