@@ -7,14 +7,14 @@ run may be looked at while another process works on it. Not covered: the folders
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..rewards.errors import InputError
 from ..rewards.records import Message, Problem, Verdict
 from ..rewards.serde import decode, read_jsonl
-from .records import Rollout, Sample
+from .records import DecodeConfig, ModelInfo, Rollout, Sample
 from .results import TaskResult
 from .store import Generated, Judged
 
@@ -150,8 +150,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _row(row: dict[str, Any]) -> Row:
     """Put the records back together that `export` took apart."""
-    rollout = {name: row[name] for name in _ROLLOUT} | {name: json.loads(row[name]) for name in ("decode", "model", "events")}
+    rollout = {name: row[name] for name in _ROLLOUT} | {"events": json.loads(row["events"])}
     rollout |= {"token_ids": row["completion_ids"], "text": row["completion"][0]["content"]}
+    rollout |= {"decode": _settings(DecodeConfig, row["decode"]), "model": _settings(ModelInfo, row["model"])}
     verdict = {name: row[name] for name in ("reward", "status", "extracted", "expected", "detail")}
     verdict |= {
         "parts": json.loads(row["parts"]),
@@ -163,6 +164,12 @@ def _row(row: dict[str, Any]) -> Row:
         row["task"], row["problem_id"], row["cluster"], decode(Rollout, rollout, where), decode(Verdict, verdict, where)
     )
     return Row(row["id"], sample)
+
+
+@lru_cache(maxsize=64)
+def _settings(kind: type[Any], text: str) -> Any:
+    """The same for all samples of a task."""
+    return decode(kind, json.loads(text), f"a sample's {kind.__name__}")
 
 
 _ROLLOUT = (

@@ -20,7 +20,7 @@ INLINE = 4_000_000
 def pack(data: Any) -> str:
     """Compress JSON data to text that cannot end a script element, whatever it holds."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return base64.b64encode(gzip.compress(text.encode("utf-8", "surrogatepass"), mtime=0)).decode()
+    return base64.b64encode(gzip.compress(text.encode("utf-8", "surrogatepass"), 6, mtime=0)).decode()
 
 
 class Chunks:
