@@ -27,6 +27,7 @@ from .commands import (
     rollout,
     score,
     serve,
+    show,
     train,
     validate,
 )
@@ -44,6 +45,7 @@ _COMMANDS = tuple(
         compare,
         report,
         serve,
+        show,
         sandbox,
         listing,
         doctor,

@@ -58,6 +58,7 @@ def add_run_flags(command: argparse.ArgumentParser) -> None:
     add_model_options(command)
     command.add_argument("--dtype", metavar="D", help="auto (default), float32, bfloat16, float16")
     command.add_argument("--device", metavar="D", help="auto (default), cpu, cuda, cuda:1, ...")
+    command.add_argument("--report", action="store_true", help="write report.html as well (see `unmask report`)")
     command.add_argument("--dry-run", action="store_true", help="print the resolved plan and stop")
 
 
@@ -97,6 +98,10 @@ def _eval(args: argparse.Namespace) -> int:
         return fail(error, 1)
     print_outcome(result, shard)
     print(f"run directory: {result.path}")
+    if args.report:
+        from ..report.build import write_report
+
+        print(f"report: {write_report(result.path).path}")
     return 0
 
 
