@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..rewards.errors import InputError
-from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Verdict
 from ..rewards.serde import encode
 from .config import RunConfig, first_difference, write_config
-from .environment import environment
+from .executor import Executor, Local, Pool
 from .models.checkpoint import open_checkpoint
-from .models.model import load_model
 from .plan import Job, Jobs, TaskPlan, plan_tasks
 from .progress import Progress, TaskProgress, show_progress
 from .records import Request, Rollout, Sample
@@ -32,9 +30,6 @@ from .store import Generated, Judged, Lock, Log, check_no_strangers, drop_torn_l
 
 if TYPE_CHECKING:
     from .dataset.rows import Entry, Origin
-
-SMALL_MODEL = 20_000_000
-"""Parameters below which one thread decodes nearly as fast as two on an idle machine, and several times faster on a busy one."""
 
 
 class RunError(RuntimeError):
@@ -53,12 +48,13 @@ class RunResult:
     missing: int = 0
 
 
-def evaluate(config: RunConfig, out: Path | str, shard: Shard | None = None) -> RunResult:
-    """Score a checkpoint; returns the results that `results.json` holds. `shard` says which of several processes this is.
+def evaluate(config: RunConfig, out: Path | str, shard: Shard | None = None, executor: Executor | None = None) -> RunResult:
+    """Score a checkpoint; returns the results that `results.json` holds.
 
+    `shard` says which of several processes this is (default: the only one), `executor` where the work is done (default: here).
     Raises InputError for bad settings and RunError when too many samples could not be judged.
     """
-    return run(config, Path(out), write_table, shard)
+    return run(config, Path(out), write_table, shard, executor)
 
 
 Write = Callable[[Path, Iterator["Entry"], Mapping[str, "Origin"]], None]
@@ -71,38 +67,31 @@ def write_table(out: Path, entries: "Iterator[Entry]", origins: "Mapping[str, Or
     write_samples(out / "samples.parquet", entries, origins)
 
 
-def run(config: RunConfig, out: Path, write: Write, shard: Shard | None = None) -> RunResult:
+def run(config: RunConfig, out: Path, write: Write, shard: Shard | None = None, executor: Executor | None = None) -> RunResult:
     """Generate and judge into the run directory `out`; `write` makes a product of the finished samples."""
     shard = shard or Shard()
     plans = plan_tasks(config, open_checkpoint(config.model, **config.model_options()))
     make_folder(out)
     lock = Lock(out, shard.rank)
     try:
-        return _Run(config, out, plans, write, shard).go()
+        return _Run(config, out, plans, write, shard, executor or Local()).go()
     finally:
         lock.release()
 
 
 class _Run:
-    def __init__(self, config: RunConfig, out: Path, plans: list[TaskPlan], write: Write, shard: Shard) -> None:
-        self._config, self._out, self._plans, self._write_product, self._shard = config, out, plans, write, shard
+    def __init__(
+        self, config: RunConfig, out: Path, plans: list[TaskPlan], write: Write, shard: Shard, executor: Executor
+    ) -> None:
+        self._config, self._out, self._plans, self._write_product = config, out, plans, write
+        self._shard, self._executor = shard, executor
         with turn(out):
             self._check_folder()
-        self._model = load_model(config.model, dtype=config.dtype, device=shard.device(config.device), **config.model_options())
-        self._set_threads()
+        self._model, self._environment = executor.load(config, shard.device(config.device))
         with turn(out):
             self._claim_folder()
         self._jobs = [Jobs(plan, self._model, config.seed) for plan in plans]
         self._records = Log(out / "records", Generated, shard.rank)
-
-    def _set_threads(self) -> None:
-        """Threads that share a small matrix mostly wait for each other, and badly so beside the verifier's processes."""
-        import torch
-
-        small = sum(p.numel() for p in self._model.network.parameters()) < SMALL_MODEL
-        threads = self._config.threads or (1 if small else None)
-        if threads is not None:
-            torch.set_num_threads(threads)
 
     def go(self) -> RunResult:
         claims = Claims(self._out, self._shard)
@@ -172,7 +161,7 @@ class _Run:
         from .dataset.write import write_problems
 
         if self._shard.rank == 0 or not (self._out / "environment.json").exists():
-            self._write("environment.json", environment(self._model, self._config))
+            self._write("environment.json", self._environment)
             problems = (problem for plan in self._plans for problem in plan.problems)
             write_problems(self._out / "problems.parquet", problems, self._origins())
 
@@ -182,7 +171,7 @@ class _Run:
             session = Session(self._records, verdicts, plan)
             try:
                 with (
-                    VerifierPool(plan.verifier, self._shard.workers(self._config.workers)) as pool,
+                    self._executor.pool(plan.verifier, self._shard.workers(self._config.workers)) as pool,
                     show_progress(name, plan.total) as progress,
                 ):
                     share = _Share(session.over(pool, progress), jobs, claims, base, progress, sync=self._shard.size > 1)
@@ -286,7 +275,7 @@ class Session:
         self._ended: float | None = None
         self.when_stored: Callable[[str], None] | None = None
 
-    def over(self, pool: VerifierPool, progress: Progress) -> "Session":
+    def over(self, pool: Pool, progress: Progress) -> "Session":
         self._pool, self._progress = pool, progress
         return self
 

@@ -14,11 +14,11 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 from ..benchmarks.base import Benchmark
 from ..rewards.errors import InputError, nearest
-from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Problem, Verdict
 from ..rewards.serde import dump_line, encode, read_jsonl
 from ..rewards.verifier import Verifier
 from .evaluate import completion_of, nothing_generated
+from .executor import Executor, Local, Pool
 from .progress import ScoreProgress
 from .results import VerifierInfo
 from .statistics import Estimate
@@ -120,7 +120,9 @@ class Judge:
         problems: Mapping[str, Problem] | None,
         workers: int | None,
         benchmark: Benchmark | None = None,
+        executor: Executor | None = None,
     ) -> None:
+        self._executor = executor or Local()
         self._source, self._out, self._verifier, self._problems, self._workers = source, out, verifier, problems, workers
         self._tally = TaskTally(benchmark, (problems or {}).values())
         self._statuses: dict[str, int] = {}
@@ -171,7 +173,7 @@ class Judge:
         inputs = enumerate(read_answers(self._source, task))
         done = self._recount(path, inputs) if path.exists() else 0
         progress = ScoreProgress(done)
-        with path.open("ab") as file, VerifierPool(self._verifier, self._workers) as pool:
+        with path.open("ab") as file, self._executor.pool(self._verifier, self._workers) as pool:
             waiting: deque[tuple[_Item, Future[Verdict]]] = deque()
             for number, entry in inputs:
                 item = self._item(number, entry)
@@ -233,7 +235,7 @@ class Judge:
         self._tally.add(item.problem.id, item.problem.cluster, found.reward, found.parts)
 
 
-def _judged(pool: VerifierPool, problem: Problem, entry: _Input) -> "Future[Verdict]":
+def _judged(pool: Pool, problem: Problem, entry: _Input) -> "Future[Verdict]":
     if entry.verdict is None:
         return pool.submit(problem, entry.completion)
     decided: Future[Verdict] = Future()

@@ -11,9 +11,10 @@ from ..rewards.plugins import load_verifier
 from ..rewards.records import Problem
 from ..rewards.verifier import Verifier
 from .config import RunConfig
+from .executor import Generator
 from .identity import completion_key, request_seed
 from .models.checkpoint import Checkpoint
-from .models.model import Model, resolve
+from .models.model import resolve
 from .records import DecodeConfig, Request
 
 
@@ -102,7 +103,7 @@ def _suggested(benchmark: Benchmark, name: str) -> Any:
     return getattr(benchmark, name, None)
 
 
-def jobs(plan: TaskPlan, model: Model, seed: int) -> Iterator[Job]:
+def jobs(plan: TaskPlan, model: Generator, seed: int) -> Iterator[Job]:
     """Every completion of a task, in order."""
     every = Jobs(plan, model, seed)
     return (every[number] for number in range(len(every)))
@@ -114,7 +115,7 @@ class Jobs:
     Made when they are asked for; what stays in memory is the key of each that was seen.
     """
 
-    def __init__(self, plan: TaskPlan, model: Model, seed: int) -> None:
+    def __init__(self, plan: TaskPlan, model: Generator, seed: int) -> None:
         self._plan, self._model, self._seed = plan, model, seed
         self._keys: dict[int, str] = {}
         self._prompt: tuple[int, tuple[int, ...]] = (-1, ())

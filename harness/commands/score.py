@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from . import Commands
+from .evaluate import add_executor
 
 _EXAMPLE = """\
 examples:
@@ -28,6 +29,7 @@ def add_parser(commands: Commands) -> None:
     command.add_argument("--task", metavar="T", help="benchmark that holds the references")
     command.add_argument("--verifier", metavar="V", help="verifier, if not the task's")
     add_judging(command)
+    add_executor(command)
     command.set_defaults(run=_score)
 
 
@@ -40,9 +42,13 @@ def add_judging(command: argparse.ArgumentParser) -> None:
 
 
 def _score(args: argparse.Namespace) -> int:
+    from ..executor import open_executor
     from ..judging import score
     from ..tables import print_score
 
-    print_score(score(args.source, args.out, args.task, args.verifier, args.rule, args.data, args.set, args.workers))
+    settings = (args.task, args.verifier, args.rule, args.data, args.set, args.workers)
+    with open_executor(args.executor) as executor:
+        result = score(args.source, args.out, *settings, executor)
+    print_score(result)
     print(f"verdicts: {args.out / 'verdicts.jsonl'}")
     return 0
