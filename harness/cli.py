@@ -14,7 +14,7 @@ from typing import NoReturn
 from ..rewards.errors import InputError
 from ..sandbox import cli as sandbox
 from ..sandbox.errors import SandboxUnavailable
-from .commands import Commands, compare, doctor, evaluate, export, fail, listing, rollout, score, train, validate
+from .commands import Commands, compare, doctor, evaluate, export, fail, listing, report, rollout, score, train, validate
 
 _COMMANDS = tuple(
     command.add_parser
@@ -26,6 +26,7 @@ _COMMANDS = tuple(
         train,
         validate,
         compare,
+        report,
         sandbox,
         listing,
         doctor,

@@ -24,6 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ..rewards._parcel import Parcel, pack, unpack
 from ..rewards.errors import InputError
+from ..rewards.groups import incomplete, is_group
 from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Message, Problem, Verdict
 from ..rewards.verifier import Verifier
@@ -249,9 +250,11 @@ IDLE = 2.0
 
 @dataclass(slots=True, eq=False)
 class _Item:
+    """What is judged together: one completion, or all of a group."""
+
     problem: Problem
-    completion: Completion
-    future: "Future[Verdict]" = field(default_factory=Future)
+    completions: list[Completion] = field(default_factory=list)
+    futures: "list[Future[Verdict]]" = field(default_factory=list)
 
 
 class ClusterPool:
@@ -265,6 +268,8 @@ class ClusterPool:
         self._task = ray.remote(_judge).options(num_cpus=workers, max_retries=RETRIES)
         self._window = 2 * max(int(ray.cluster_resources().get("CPU", 1)) // workers, 1)
         self._places = threading.BoundedSemaphore(self._window * ITEMS)
+        self._judges_groups = is_group(verifier)
+        self._groups: dict[str, _Item] = {}
         self._waiting: deque[_Item] = deque()
         self._running: dict[Any, list[_Item]] = {}
         self._changed = threading.Condition()
@@ -273,17 +278,34 @@ class ClusterPool:
         self._thread = threading.Thread(target=self._run, name="unmask-cluster-pool", daemon=True)
         self._thread.start()
 
-    def submit(self, problem: Problem, completion: Completion) -> "Future[Verdict]":
-        """Queue one item and return its future. Blocks while the cluster has enough; not for a future's callback then."""
+    def submit(self, problem: Problem, completion: Completion, group: int = 1) -> "Future[Verdict]":
+        """Queue one item and return its future. Blocks while the cluster has enough; not for a future's callback then.
+
+        A verifier of groups gets `group` completions of a problem together.
+        """
+        size = group if self._judges_groups else 1
+        item = self._groups.setdefault(problem.id, _Item(problem)) if size > 1 else _Item(problem)
+        item.completions.append(completion)
+        item.futures.append(future := Future[Verdict]())
+        if len(item.completions) >= size:
+            self._groups.pop(problem.id, None)
+            self._put(item)
+        return future
+
+    def give_up_groups(self) -> None:
+        """Say that no further completions come: groups that are not complete get `verifier_error` verdicts."""
+        for item in self._groups.values():
+            _settle(item, [incomplete(item.problem.id, len(item.futures))] * len(item.futures))
+        self._groups.clear()
+
+    def _put(self, item: _Item) -> None:
         self._places.acquire()
-        item = _Item(problem, completion)
-        item.future.add_done_callback(lambda _: self._places.release())
+        item.futures[-1].add_done_callback(lambda _: self._places.release())
         with self._changed:
             if self._failure is not None:
                 raise self._failure
             self._waiting.append(item)
             self._changed.notify()
-        return item.future
 
     def __enter__(self) -> "ClusterPool":
         return self
@@ -307,10 +329,11 @@ class ClusterPool:
         for ref in self._running:
             ray.cancel(ref, force=True)
         for item in (item for items in (*self._running.values(), self._waiting) for item in items):
-            if self._failure is None:
-                item.future.cancel()
-            else:
-                item.future.set_exception(self._failure)
+            for future in item.futures:
+                if self._failure is None:
+                    future.cancel()
+                else:
+                    future.set_exception(self._failure)
 
     def _has_work(self) -> bool:
         with self._changed:
@@ -320,27 +343,27 @@ class ClusterPool:
     def _hand_out(self) -> None:
         while self._waiting and len(self._running) < self._window:
             items = [self._waiting.popleft() for _ in range(min(len(self._waiting), ITEMS))]
-            self._running[self._task.remote(self._parcel, [(item.problem, item.completion) for item in items])] = items
+            self._running[self._task.remote(self._parcel, [(item.problem, item.completions) for item in items])] = items
 
     def _settle(self, items: list[_Item], ref: Any) -> None:
         try:
             verdicts = ray.get(ref)
         except RayTaskError as error:
-            for item in items:
-                item.future.set_exception(error.cause)
+            for future in (future for item in items for future in item.futures):
+                future.set_exception(error.cause)
             return
         except RayError as error:
             detail = f"Ray gave up after {RETRIES + 1} attempts: {_one_line(error)}"
-            verdicts = [Verdict(None, "verifier_error", detail=detail)] * len(items)
-        for item, verdict in zip(items, verdicts, strict=True):
-            item.future.set_result(verdict)
+            verdicts = [[Verdict(None, "verifier_error", detail=detail)] * len(item.futures) for item in items]
+        for item, found in zip(items, verdicts, strict=True):
+            _settle(item, found)
 
 
 _pools: dict[str, VerifierPool] = {}
 """The pools of this task process, which Ray keeps for the next task."""
 
 
-def _judge(order: tuple[Parcel, int], items: Sequence[tuple[Problem, Completion]]) -> list[Verdict]:
+def _judge(order: tuple[Parcel, int], items: Sequence[tuple[Problem, list[Completion]]]) -> list[list[Verdict]]:
     """A task: the verdicts on some items, in their order. What hangs or crashes does so in the local pool."""
     parcel, workers = order
     if (pool := _pools.get(parcel["verifier"])) is None:
@@ -349,7 +372,13 @@ def _judge(order: tuple[Parcel, int], items: Sequence[tuple[Problem, Completion]
         except Exception as error:  # a verifier's own code failed where it was imported
             raise InputError(f"the verifier cannot be loaded on the cluster: {type(error).__name__}: {error}") from None
         pool = _pools[parcel["verifier"]] = VerifierPool(verifier, workers, parcel=parcel)
-    return [future.result() for future in [pool.submit(problem, completion) for problem, completion in items]]
+    futures = [pool.submit_group(problem, completions) for problem, completions in items]
+    return [[future.result() for future in group] for group in futures]
+
+
+def _settle(item: _Item, verdicts: Sequence[Verdict]) -> None:
+    for future, verdict in zip(item.futures, verdicts, strict=True):
+        future.set_result(verdict)
 
 
 def _one_line(error: BaseException) -> str:

@@ -33,7 +33,7 @@ class RunConfig:
     the task or of its verifier; `verifier` replaces the task's, `verifier_options` are its options. `threads` are torch's on a
     CPU (default: one for a small model, else torch's own choice), `workers` the processes that verify (default: one per core).
     `family`, `mask_id` and `block_size` say of the model what its checkpoint does not: which kind it is (a known family's name, a
-    YAML file or a plug-in), its mask token and the block size it was trained with.
+    YAML file or a plug-in), its mask token and the block size it was trained with. `adapter` is the directory of a LoRA.
     """
 
     model: str
@@ -57,6 +57,7 @@ class RunConfig:
     family: str | None = None
     mask_id: int | None = None
     block_size: int | None = None
+    adapter: str | None = None
 
     def __post_init__(self) -> None:
         _require(bool(self.model), "--model", self.model, "a checkpoint: demo, a directory or a hub id")
@@ -72,7 +73,7 @@ class RunConfig:
 
     def model_options(self) -> dict[str, Any]:
         """What `open_checkpoint` and `load_model` are told besides the model's name."""
-        return {name: getattr(self, name) for name in ("revision", "family", "mask_id", "block_size")}
+        return {name: getattr(self, name) for name in ("revision", "family", "mask_id", "block_size", "adapter")}
 
 
 IDENTITY = (
@@ -92,6 +93,7 @@ IDENTITY = (
     "family",
     "mask_id",
     "block_size",
+    "adapter",
 )
 """Settings that make two runs different runs."""
 

@@ -11,10 +11,10 @@ from ..rewards.plugins import load_verifier
 from ..rewards.records import Problem
 from ..rewards.verifier import Verifier
 from .config import RunConfig
+from .decoding.settings import resolve
 from .executor import Generator
 from .identity import completion_key, request_seed
 from .models.checkpoint import Checkpoint
-from .models.model import resolve
 from .records import DecodeConfig, Request
 
 

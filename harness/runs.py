@@ -89,6 +89,13 @@ class Run:
         """Task, problem, cluster, reward and status of every sample: the columns that scores are made of."""
         return self._table("samples.parquet", ["task", "problem_id", "cluster", "sample", "reward", "status"])
 
+    def details(self) -> Iterator[tuple[str, str, str]]:
+        """Task, problem and the verdict's line of every sample."""
+        if not self.finished:
+            return ((row.sample.task, row.sample.problem_id, row.sample.verdict.detail) for row in self._logged())
+        rows = self._table("samples.parquet", ["task", "problem_id", "detail"])
+        return ((row["task"], row["problem_id"], row["detail"]) for row in rows)
+
     def samples(self) -> Iterator[Row]:
         """Its samples: all of a finished run, in the order of its table; else those that are judged, in the order they came."""
         if self.finished:

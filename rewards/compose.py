@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .errors import InputError, nearest
+from .groups import is_group
 from .limits import PoolLimits
 from .records import Completion, Problem, StepReward, Verdict
 from .verifier import Verifier
@@ -63,6 +64,9 @@ class Composition:
         if not parts:
             raise InputError(f"{name}: a composition needs at least one part")
         made = {key: part if isinstance(part, Part) else Part(part) for key, part in parts.items()}
+        for key, part in made.items():
+            if is_group(part.verifier):
+                raise InputError(f"{name}: part {key!r}: {part.verifier.name!r} judges groups and cannot be a part")
         object.__setattr__(self, "parts", made)
         object.__setattr__(self, "name", name)
 

@@ -20,6 +20,8 @@ from .verifier import Verifier, as_verifier
 
 VERIFIERS: Mapping[str, str] = MappingProxyType(
     {
+        "arithmetic": "unmask.rewards.arithmetic:ArithmeticVerifier",
+        "brevity": "unmask.rewards.groups:BrevityVerifier",
         "choice": "unmask.rewards.matching:ChoiceVerifier",
         "code": "unmask.rewards.code:CodeVerifier",
         "exact": "unmask.rewards.matching:ExactVerifier",
@@ -30,6 +32,7 @@ VERIFIERS: Mapping[str, str] = MappingProxyType(
         "numeric": "unmask.rewards.matching:NumericVerifier",
         "regex": "unmask.rewards.patterns:RegexVerifier",
         "repetition": "unmask.rewards.shape:RepetitionVerifier",
+        "tests": "unmask.rewards.program_steps:TestsVerifier",
     }
 )
 

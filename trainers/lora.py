@@ -31,6 +31,11 @@ def add_adapters(network: Any, config: LoraConfig) -> None:
         parameter.requires_grad_(".lora_" in name)
 
 
+def has_adapters(network: Any) -> bool:
+    """Whether `add_adapters` was called on the network."""
+    return any(".lora_" in name for name, _ in network.named_parameters())
+
+
 def plain_weights(network: Any) -> Iterator[tuple[str, Tensor]]:
     """The weights under the names of a network without adapters, adapters merged in: W + (alpha / rank) B A."""
     modules = dict(network.named_modules())

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..harness.records import Sample
+from .engine import Update
 from .objective import PolicyTerm
 from .packing import Batch
 from .parallel import all_max, all_sum
@@ -26,6 +27,9 @@ _SUMS = (
     "tokens_padding",
     "tokens_trained",
     "clipped",
+    "policy_tokens",
+    "nll",
+    "nll_tokens",
     "entropy",
     "kl",
     "kl_tokens",
@@ -35,6 +39,13 @@ _SUMS = (
     "scored",
     "loss",
     "updates",
+    "returns",
+    "returns_square",
+    "errors",
+    "errors_square",
+    "returned",
+    "value_loss",
+    "value_updates",
 )
 
 
@@ -72,16 +83,23 @@ class Meter:
             advantage_square=sum(advantage**2 for advantage in advantages),
         )
 
-    def batch(self, batch: Batch, term: PolicyTerm, entropy: Tensor) -> None:
+    def batch(self, batch: Batch, entropy: Tensor) -> None:
         """One micro-batch of an update."""
         real = int((batch.copies >= 0).sum()) if len(batch.index) else 0
         self.add(
             tokens_forwarded=real,
             tokens_padding=batch.ids.numel() - real,
             scored=len(entropy),
-            clipped=float(term.clipped.sum()),
             entropy=float(entropy.sum()),
         )
+
+    def policy(self, term: PolicyTerm) -> None:
+        """The policy term of a micro-batch's targets."""
+        self.add(clipped=float(term.clipped.sum()), policy_tokens=len(term.clipped))
+
+    def likelihood(self, logprob: Tensor) -> None:
+        """Log-probabilities that are the objective themselves."""
+        self.add(nll=-float(logprob.detach().sum()), nll_tokens=len(logprob))
 
     def kl(self, kl: Tensor) -> None:
         """The KL term of a micro-batch's targets."""
@@ -95,11 +113,22 @@ class Meter:
             k3 = torch.exp(difference) - 1 - difference
             self.add(gap_tokens=len(difference), gap_absolute=float(difference.abs().sum()), gap_k3=float(k3.sum()))
 
-    def update(self, loss: float, grad_norm: float, lr: float) -> None:
-        """One call of the optimizer."""
-        self.add(loss=loss, updates=1)
-        self._grad_norms.append(grad_norm)
-        self._lr = lr
+    def explained(self, returns: Tensor, values: Tensor) -> None:
+        """Returns and the values that predicted them, for the explained variance."""
+        error = returns - values
+        self.add(
+            returns=float(returns.sum()),
+            returns_square=float((returns**2).sum()),
+            errors=float(error.sum()),
+            errors_square=float((error**2).sum()),
+            returned=len(returns),
+        )
+
+    def update(self, done: Update) -> None:
+        """One update of the policy."""
+        self.add(loss=done.loss, updates=1)
+        self._grad_norms.append(done.grad_norm)
+        self._lr = done.lr
 
     def result(self) -> dict[str, float]:
         """The figures over all ranks. Shares and means of nothing are left out."""
@@ -112,12 +141,14 @@ class Meter:
             ("reward", "reward", judged),
             ("accuracy", "correct", total["samples"]),
             ("overlength", "overlong", total["samples"]),
-            ("clip_fraction", "clipped", total["scored"]),
+            ("clip_fraction", "clipped", total["policy_tokens"]),
             ("entropy", "entropy", total["scored"]),
             ("kl", "kl", total["kl_tokens"]),
             ("gap_mean", "gap_absolute", total["gap_tokens"]),
             ("gap_k3", "gap_k3", total["gap_tokens"]),
+            ("nll", "nll", total["nll_tokens"]),
             ("loss", "loss", self._sums["updates"]),
+            ("value_loss", "value_loss", self._sums["value_updates"]),
         ):
             if count:
                 out[name] = total[over] / count
@@ -125,6 +156,14 @@ class Meter:
             out["advantage_std"] = (total["advantage_square"] / total["judged"]) ** 0.5
         if total["gap_tokens"]:
             out["gap_max"] = gap_max
+        if total["returned"]:
+            spread = _variance(total["returns"], total["returns_square"], total["returned"])
+            error = _variance(total["errors"], total["errors_square"], total["returned"])
+            out["explained_variance"] = 1 - error / spread if spread > 0 else 0.0
         if self._grad_norms:
             out |= {"grad_norm": fmean(self._grad_norms), "lr": self._lr}
         return out | {"updates": self._sums["updates"]}
+
+
+def _variance(total: float, squares: float, count: float) -> float:
+    return max(squares / count - (total / count) ** 2, 0.0)

@@ -6,6 +6,7 @@ whose gradient is not finite changes nothing and raises. State is restored exact
 
 import math
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -99,6 +100,18 @@ class Optimizer:
         with torch.no_grad():
             for index, master in state["masters"].items():
                 self._masters[int(index)].copy_(master)
+
+    def backup(self) -> dict[str, Any]:
+        """A copy of weights and state."""
+        weights = [parameter.detach().clone() for parameter in self.parameters]
+        return {"weights": weights, "state": deepcopy(self.state_dict())}
+
+    def restore(self, backup: Mapping[str, Any]) -> None:
+        """Undo all that happened since `backup`."""
+        with torch.no_grad():
+            for parameter, weight in zip(self.parameters, backup["weights"], strict=True):
+                parameter.copy_(weight)
+        self.load_state_dict(backup["state"])
 
 
 def require_finite(name: str, value: float) -> None:

@@ -121,9 +121,9 @@ def _shown(trace: Trace, views: Views, mask_id: int) -> tuple[Tensor, Tensor]:
 
 
 def _blocks(trace: Trace, views: Views, layout: Layout, first: int) -> list[Packed]:
-    """[clean | views]. Clean tokens from the last shown block on are context of nothing and left out."""
+    """[clean | views]. Clean tokens from the last block that can carry loss on are context of nothing and left out."""
     shown, positions = _shown(trace, views, layout.mask_id)
-    clean = int(views.start.max())
+    clean = trace.last_trained_start
     copies = (views.row + 1).unsqueeze(1).expand_as(shown)
     return [
         Packed(

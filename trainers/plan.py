@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..harness.config import RunConfig
+from ..harness.decoding.settings import resolve
 from ..harness.models.checkpoint import Checkpoint, fingerprint, open_checkpoint
-from ..harness.models.model import Model, resolve
+from ..harness.models.model import Model
 from ..harness.plan import TaskPlan, plan_tasks
 from ..harness.records import DecodeConfig
 from ..rewards.errors import InputError

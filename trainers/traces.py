@@ -53,6 +53,12 @@ class Trace:
         """Where each window begins, (w,)."""
         return torch.arange(self.first, len(self.ids), self.width)
 
+    @property
+    def last_trained_start(self) -> int:
+        """Where the last window that holds a token which may carry loss begins."""
+        windows = self.trained[self.first :].view(-1, self.width).any(dim=-1)
+        return int(self.starts[windows][-1])
+
 
 def layout_of(model: Any) -> Layout:
     """The layout of a loaded `harness.Model`. Raises InputError for a family that cannot be trained."""

@@ -72,11 +72,12 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--family", metavar="F", help="which kind of model it is: a name of `unmask list models`, or FILE.yaml")
     command.add_argument("--mask-id", metavar="N", type=int, help="id of its mask token")
     command.add_argument("--block-size", metavar="N", type=int, help="the block size it was trained with")
+    command.add_argument("--adapter", metavar="DIR", help="a LoRA to add to it (needs the extra `lora`)")
 
 
 RUN_FLAGS = (
     *("model", "task", "limit", "samples", "seed", "data", "verifier", "rule", "max_batch", "revision", "dtype", "device"),
-    *("family", "mask_id", "block_size"),
+    *("family", "mask_id", "block_size", "adapter"),
 )
 """Names of the flags that are settings of the run."""
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from . import Commands, fail
 
@@ -33,6 +33,20 @@ def add_parser(commands: Commands) -> None:
     command.add_argument("--out", metavar="DIR", type=Path, help="run directory (default: `out` of the file, else runs/NAME)")
     command.add_argument("--dry-run", action="store_true", help="print the resolved plan and stop")
     command.set_defaults(run=_train)
+    _accept_settings_anywhere(command)
+
+
+def _accept_settings_anywhere(command: argparse.ArgumentParser) -> None:
+    """argparse takes positional arguments in one run only; a setting behind an option is meant all the same."""
+    plain = command.parse_known_args
+
+    def parse(args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        found, extras = plain(args, namespace)
+        late = [extra for extra in extras if "=" in extra and not extra.startswith("-")]
+        found.settings = [*found.settings, *late]
+        return found, [extra for extra in extras if extra not in late]
+
+    command.parse_known_args = parse  # type: ignore[method-assign]
 
 
 def _train(args: argparse.Namespace) -> int:

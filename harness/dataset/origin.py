@@ -12,6 +12,7 @@ def origin_of(plan: TaskPlan, config: RunConfig) -> Origin:
     benchmark = plan.benchmark
     own = benchmark.verifier if isinstance(benchmark.verifier, str) else ""
     return Origin(
+        task=plan.name,
         split=str(getattr(benchmark, "split", "") or ""),
         data_revision=str(getattr(benchmark, "revision", "")),
         ability=plan.verifier.name,

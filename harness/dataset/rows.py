@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from ...rewards.errors import InputError
 from ...rewards.records import Problem, Verdict
 from ...rewards.serde import decode, encode
-from ..records import DecodeConfig, Event, ForwardPasses, ModelInfo, Rollout, Sample
-from .schema import cells, uncells
+from ..records import Rollout, Sample
+from .schema import RENAMED, cells, uncells
 
 INLINE = 10_000
 """Characters up to which a reference is written into every row."""
@@ -34,6 +34,7 @@ class Origin:
     task's verifier has no name; `places` tells where in the task a problem stands.
     """
 
+    task: str
     split: str
     data_revision: str
     ability: str
@@ -48,6 +49,7 @@ def problem_row(problem: Problem, origin: Origin) -> dict[str, Any]:
     row = encode(problem)
     return {
         **row,
+        "task": origin.task,
         "split": origin.split,
         "reference": json.dumps(row["reference"], ensure_ascii=False),
         "metadata": json.dumps(row["metadata"], ensure_ascii=False),
@@ -64,7 +66,7 @@ def reference_text(reference: Any) -> str:
 def verl_columns(problem: Problem, origin: Origin, truth: str | None) -> dict[str, Any]:
     """The columns that verl reads."""
     return {
-        "data_source": problem.task,
+        "data_source": origin.task,
         "ability": origin.ability,
         "reward_model": {"style": "rule", "ground_truth": truth},
         "extra_info": {
@@ -86,7 +88,7 @@ def sample_row(entry: Entry, origin: Origin) -> dict[str, Any]:
     truth = reference_text(entry.problem.reference)
     inlined = truth if len(truth) <= INLINE else None
     return {
-        **{name: getattr(rollout, name) for name in _FROM_ROLLOUT},
+        **cells(rollout),
         **{name: getattr(verdict, name) for name in _FROM_VERDICT},
         **verl_columns(entry.problem, origin, inlined),
         "id": entry.key,
@@ -102,20 +104,12 @@ def sample_row(entry: Entry, origin: Origin) -> dict[str, Any]:
         "token_rewards": entry.token_rewards,
         "error": rollout.detail,
         "completion_ids": rollout.token_ids,
-        "forward_passes": encode(rollout.forward_passes),
         "nfe": rollout.forward_passes.total,
-        "events": encode(rollout.events),
-        "decode": cells(rollout.decode),
-        "model": cells(rollout.model),
         "verify_seconds": verdict.seconds,
     }
 
 
 _FROM_VERDICT = ("reward", "status", "extracted", "expected", "detail")
-_FROM_ROLLOUT = (
-    *("sample", "seed", "finish", "prompt_ids", "length", "step_map", "logprobs", "confidences"),
-    *("block_size", "block_offset", "cache", "seconds"),
-)
 
 
 def sample_of(row: Mapping[str, Any], where: str) -> Sample:
@@ -128,17 +122,8 @@ def sample_of(row: Mapping[str, Any], where: str) -> Sample:
 
 
 def _rollout(row: Mapping[str, Any], where: str) -> Rollout:
-    data = {name: row[name] for name in _FROM_ROLLOUT}
-    records = {"decode": DecodeConfig, "model": ModelInfo, "forward_passes": ForwardPasses}
-    data |= {name: uncells(kind, row[name]) for name, kind in records.items()}
-    data |= {
-        "problem_id": row["problem_id"],
-        "token_ids": row["completion_ids"],
-        "text": row["completion"][0]["content"],
-        "events": [uncells(Event, event) for event in row["events"]],
-        "detail": row["error"],
-    }
-    return decode(Rollout, data, where)
+    renamed = {field: row[column] for field, column in RENAMED.items()} | {"text": row["completion"][0]["content"]}
+    return decode(Rollout, uncells(Rollout, {**row, **renamed}), where)
 
 
 def _verdict(row: Mapping[str, Any]) -> dict[str, Any]:

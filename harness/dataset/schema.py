@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ...rewards.records import StepReward
 from ...rewards.serde import encode
-from ..records import DecodeConfig, Event, ForwardPasses, ModelInfo
+from ..records import DecodeConfig, Event, ForwardPasses, ModelInfo, Rollout
 
 _SCALARS: Mapping[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
@@ -37,15 +37,20 @@ def arrow_type(hint: Any) -> pa.DataType:
 
 def cells(record: Any) -> dict[str, Any]:
     """A record as the value of a column of its `arrow_type`."""
-    data = encode(record)
-    return {name: _cell(hint, data[name]) for name, hint in _fields(type(record)).items()}
+    found: dict[str, Any] = _cell(type(record), encode(record))
+    return found
 
 
 def uncells(kind: type, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON data that `cells` came from. A null that the record does not know (a column of another version) is left out."""
-    hints = _fields(kind)
-    found = {name: value for name, value in row.items() if value is not None or type(None) in get_args(hints.get(name))}
-    return {name: json.loads(value) if _is_text_of(hints.get(name), value) else value for name, value in found.items()}
+    """The JSON data that `cells` came from, as far as `row` has it; other columns of the row are left out.
+
+    A null where the record holds none is a column of another version: the field's default stands for it.
+    """
+    return {
+        name: _uncell(hint, row[name])
+        for name, hint in _fields(kind).items()
+        if name in row and (row[name] is not None or type(None) in get_args(hint))
+    }
 
 
 def _fields(kind: Any) -> dict[str, Any]:
@@ -53,14 +58,42 @@ def _fields(kind: Any) -> dict[str, Any]:
 
 
 def _cell(hint: Any, value: Any) -> Any:
-    as_text = value is not None and arrow_type(hint) == pa.string() and not isinstance(value, str)
-    return json.dumps(value, ensure_ascii=False) if as_text else value
+    hint = _present(hint)
+    if value is None:
+        return None
+    if dataclasses.is_dataclass(hint):
+        return {name: _cell(field, value[name]) for name, field in _fields(hint).items()}
+    if item := _record_of(hint):
+        return [_cell(item, entry) for entry in value]
+    return json.dumps(value, ensure_ascii=False) if _is_shapeless(hint) and not isinstance(value, str) else value
 
 
-def _is_text_of(hint: Any, value: Any) -> bool:
-    """Whether `value` is the JSON text of something that an annotation has no fixed shape for."""
-    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    return isinstance(value, str) and not any(option is str or get_origin(option) is Literal for option in options)
+def _uncell(hint: Any, value: Any) -> Any:
+    hint = _present(hint)
+    if value is None:
+        return None
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return uncells(hint, value)
+    if item := _record_of(hint):
+        return [uncells(item, entry) for entry in value]
+    return json.loads(value) if _is_shapeless(hint) and isinstance(value, str) else value
+
+
+def _present(hint: Any) -> Any:
+    """The annotation of a value that is there: T of `T | None`."""
+    options = [option for option in get_args(hint) if option is not type(None)]
+    return options[0] if get_origin(hint) in (Union, types.UnionType) and len(options) == 1 else hint
+
+
+def _record_of(hint: Any) -> Any:
+    """The dataclass whose records a list or tuple holds, or None."""
+    items = get_args(hint) if get_origin(hint) in (list, tuple) else ()
+    return items[0] if items and dataclasses.is_dataclass(items[0]) else None
+
+
+def _is_shapeless(hint: Any) -> bool:
+    """Whether an annotation has no arrow type of its own, so that its values are kept as JSON text."""
+    return arrow_type(hint) == pa.string() and hint is not str and get_origin(hint) is not Literal
 
 
 TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -88,7 +121,7 @@ FOR_VERL = [
     ),
 ]
 
-SAMPLES = pa.schema(
+_SAMPLES = pa.schema(
     [
         ("id", pa.string()),
         ("task", pa.string()),
@@ -129,7 +162,14 @@ SAMPLES = pa.schema(
         *FOR_VERL,
     ]
 )
-"""`completion_ids` and the lists beside it run to the end of the last block; the response is their first `length` entries."""
+
+RENAMED = {"token_ids": "completion_ids", "text": "completion", "detail": "error"}
+"""Fields of a rollout whose columns have another name."""
+
+_LATER = [(name, arrow_type(hint)) for name, hint in _fields(Rollout).items() if RENAMED.get(name, name) not in _SAMPLES.names]
+SAMPLES = pa.schema([*_SAMPLES, *(pa.field(name, kind) for name, kind in _LATER)])
+"""`completion_ids` and the lists beside it run to the end of the last block; the response is their first `length` entries. A
+field that the rollout has and no column above holds gets one at the end."""
 
 PROBLEMS = pa.schema(
     [

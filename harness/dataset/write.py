@@ -64,9 +64,9 @@ def rows_of(entries: Iterable[Entry], origins: Mapping[str, Origin]) -> Iterator
     return (sample_row(entry, origins[entry.sample.task]) for entry in entries)
 
 
-def write_problems(path: Path, problems: Iterable[Problem], origins: Mapping[str, Origin]) -> None:
+def write_problems(path: Path, problems: Iterable[tuple[Problem, Origin]]) -> None:
     """Write the problems of a run, references included."""
-    write_file(path, PROBLEMS, (problem_row(problem, origins[problem.task]) for problem in problems))
+    write_file(path, PROBLEMS, (problem_row(problem, origin) for problem, origin in problems))
 
 
 def write_samples(path: Path, entries: Iterable[Entry], origins: Mapping[str, Origin]) -> None:

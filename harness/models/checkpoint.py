@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...rewards.errors import InputError, nearest
+from .adapter import Adapter, open_adapter
 from .families import Family
 from .recognition import choose
 from .settings import find_block_size, find_mask, find_stops, load_tokenizer, read_json
@@ -18,6 +19,9 @@ from .translation import rows_of, whole
 
 EMBEDDED = {"demo": Path(__file__).parent / "demo"}
 """Models that come with the package, by name."""
+
+SETTINGS = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+"""What a checkpoint's fingerprint covers besides its weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Checkpoint:
     block_size: int | None
     found: Mapping[str, str] = field(default_factory=dict)
     given: Mapping[str, str] = field(default_factory=dict)
+    adapter: Adapter | None = None
 
     @property
     def mask_id(self) -> int:
@@ -65,11 +70,12 @@ def open_checkpoint(
     family: str | None = None,
     mask_id: int | None = None,
     block_size: int | None = None,
+    adapter: str | None = None,
 ) -> Checkpoint:
     """Find and read a checkpoint by embedded name, directory or hub id. Raises InputError for what is wrong with it.
 
     `family`, `mask_id` and `block_size` say what the checkpoint does not: a known family's name, a YAML file or a plug-in (see
-    `recognition`), the id of the mask token, and the block size the model was trained with.
+    `recognition`), the id of the mask token, and the block size the model was trained with. `adapter` is a directory with a LoRA.
     """
     path, resolved = _locate(name, revision)
     where = str(path / "config.json")
@@ -83,9 +89,12 @@ def open_checkpoint(
     stops = find_stops(config, hints, tokenizer, kind, path)
     size = find_block_size(config, kind, where, block_size)
     found = {"family": why, "mask": mask.where, "block size": size.where, "stop": ", ".join(stops.values())}
+    tuned = None if adapter is None else open_adapter(adapter)
     given = {"family": _content(family), "mask_id": mask_id, "block_size": block_size}
+    given["adapter"] = None if tuned is None else fingerprint(tuned.path, ("adapter_config.json",))
     kept = {key: str(value) for key, value in given.items() if value is not None}
-    return Checkpoint(name, path, resolved, kind, config, tokenizer, mask.value, tuple(stops), size.value, found, kept)
+    called = name if adapter is None else f"{name}+{adapter}"
+    return Checkpoint(called, path, resolved, kind, config, tokenizer, mask.value, tuple(stops), size.value, found, kept, tuned)
 
 
 def _content(family: str | None) -> str | None:
@@ -132,14 +141,14 @@ def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
     return path, path.name
 
 
-def fingerprint(path: Path) -> str:
+def fingerprint(path: Path, settings: Sequence[str] = SETTINGS) -> str:
     """A short hash that identifies the checkpoint in a directory, wherever it lies.
 
     Reads the configs and the tokenizer, every safetensors header (names, shapes, offsets) and 64 slices of 4 KiB of each weights
     file, so that it costs milliseconds for large checkpoints and still changes with training or with an edited setting.
     """
     digest = hashlib.sha256()
-    for name in _SETTINGS:
+    for name in settings:
         file = path / name
         digest.update(f"{name}:{file.stat().st_size if file.exists() else -1}\n".encode())
         digest.update(file.read_bytes() if file.exists() else b"")
@@ -148,10 +157,6 @@ def fingerprint(path: Path) -> str:
         for piece in _slices(file):
             digest.update(piece)
     return digest.hexdigest()[:16]
-
-
-_SETTINGS = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-"""What a checkpoint's fingerprint covers besides its weights."""
 
 
 def _slices(file: Path, count: int = 64, size: int = 4096) -> Iterable[bytes]:

@@ -1,19 +1,23 @@
 """Loads weights into transformers' own classes: every key exactly once, the attention backend explicit.
 
 Names are translated by transformers' own conversions, which also read and write the experts of MoE models; what a family adds
-to them stands in `families`. Not covered: writing (`saving`) and files that are not safetensors.
+to them stands in `families`. What does not fit is found from the files' headers, before any weight is read. Not covered: writing
+(`saving`) and files that are not safetensors.
 """
 
 import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...rewards.errors import InputError
+from .adapter import merge_adapter
 from .checkpoint import Checkpoint
 from .families import Family
 from .settings import one_line, quieten
+
+Shapes = dict[str, tuple[int, ...]]
 
 
 def load_network(checkpoint: Checkpoint, dtype: Any, device: str) -> Any:
@@ -21,35 +25,89 @@ def load_network(checkpoint: Checkpoint, dtype: Any, device: str) -> Any:
     from safetensors import SafetensorError
 
     family, path = checkpoint.family, checkpoint.path
-    names = weight_shapes(path)
-    # A wrong shape is to be reported like a wrong key, in one line, not as transformers' table; `_check_keys` refuses it.
-    options = {"output_loading_info": True, "use_safetensors": True, "ignore_mismatched_sizes": True}
+    plan = check_weights(checkpoint)
     quieten()
     try:
         network, report = network_class(family).from_pretrained(
             path,
-            config=network_config(checkpoint, names),
+            config=plan.config,
             dtype=dtype,
             attn_implementation="sdpa",
             key_mapping=dict(family.renames) or None,
-            **options,
+            use_safetensors=True,
+            output_loading_info=True,
+            # A wrong shape is to be reported in one line, not as transformers' table; `_check_report` refuses it.
+            ignore_mismatched_sizes=True,
         )
     except SafetensorError as error:
         raise InputError(f"{path}: the weights are damaged ({one_line(error)}); copy or download them again") from None
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise InputError(f"{path}: the weights cannot be loaded ({one_line(error)})") from None
-    _check_keys(report, path)
+    _check_report(report, path)
+    if checkpoint.adapter is not None:
+        network = merge_adapter(network, checkpoint.adapter, family)
     return network.to(device).eval()
 
 
-def network_config(checkpoint: Checkpoint, names: Mapping[str, tuple[int, ...]]) -> Any:
+class Plan(NamedTuple):
+    """What is going to be loaded: the base class's config, the number of parameters, and the bytes on disk."""
+
+    config: Any
+    parameters: int
+    size: int
+
+
+def check_weights(checkpoint: Checkpoint) -> Plan:
+    """Compare names and shapes of the weights with what the config asks for, reading headers only. Raises InputError."""
+    path, family = checkpoint.path, checkpoint.family
+    found = weight_shapes(path)
+    config = _network_config(checkpoint, found)
+    network = _without_weights(family, config, path)
+    wanted = {name: tuple(value.shape) for name, value in released(network, family, network.state_dict()).items()}
+    tied = {_one(network, family, ours): _one(network, family, source) for ours, source in _tied(network).items()}
+    _compare(wanted, found, tied, path)
+    _check_tied(tied, found, path)
+    parameters = sum(value.numel() for value in network.parameters())
+    return Plan(config, parameters, sum(file.stat().st_size for file in weight_files(path)))
+
+
+def released(network: Any, family: Family, weights: Mapping[str, Any]) -> dict[str, Any]:
+    """`weights` of a network under their released names; fused ones are put together, experts taken apart."""
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import revert_weight_conversion
+
+    if getattr(network, "_weight_conversions", None) is None:
+        network._weight_conversions = get_model_conversion_mapping(network, dict(family.renames) or None)
+    return dict(revert_weight_conversion(network, dict(weights)))
+
+
+def _one(network: Any, family: Family, name: str) -> str:
+    return next(iter(released(network, family, {name: network.state_dict()[name]})))
+
+
+def _tied(network: Any) -> dict[str, str]:
+    """Weights that are another one, and which: the output layer of a model that ties it to the embedding."""
+    return dict(network.all_tied_weights_keys)
+
+
+def _without_weights(family: Family, config: Any, path: Path) -> Any:
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return network_class(family)(config)
+    except (RuntimeError, ValueError, KeyError, TypeError, AssertionError, ZeroDivisionError) as error:
+        raise InputError(f"{path / 'config.json'}: describes no model that can be built ({one_line(error)})") from None
+
+
+def _network_config(checkpoint: Checkpoint, found: Shapes) -> Any:
     """The base class's config. Where the released config does not say, the weights tell whether the output layer is tied."""
     import transformers
 
     family, where = checkpoint.family, str(checkpoint.path / "config.json")
     arguments = family.translate(checkpoint.config, where)
     if arguments.get("tie_word_embeddings") is None:
-        arguments["tie_word_embeddings"] = not any(name.endswith(_HEADS) for name in names)
+        arguments["tie_word_embeddings"] = not any(name.endswith(_HEADS) for name in found)
     try:
         return getattr(transformers, f"{family.base}Config")(**arguments)
     except (TypeError, ValueError, KeyError) as error:
@@ -57,6 +115,50 @@ def network_config(checkpoint: Checkpoint, names: Mapping[str, tuple[int, ...]])
 
 
 _HEADS = ("lm_head.weight", "diffusion_head.weight", "transformer.ff_out.weight")
+_RECOMPUTED = ("rotary_emb.inv_freq",)
+"""Buffers that old releases hold and every class computes itself."""
+
+
+def _compare(wanted: Shapes, found: Shapes, tied: Mapping[str, str], path: Path) -> None:
+    """A name that is missing would silently be random, one that is left over would silently be ignored."""
+    _report(path, "lack", [name for name in wanted if name not in found and name not in tied])
+    _report(path, "hold unknown", [name for name in found if name not in wanted])
+    wrong = [name for name in found if found[name] != wanted[name]]
+    _report(path, "have a wrong shape for", [f"{name} ({list(found[name])}, not {list(wanted[name])})" for name in wrong])
+
+
+def _check_tied(tied: Mapping[str, str], found: Shapes, path: Path) -> None:
+    """Weights that the config ties and the files hold twice must be the same: which of them counts would be a guess."""
+    import torch
+
+    for name, source in tied.items():
+        if name in found and source in found and not torch.equal(_tensor(path, name), _tensor(path, source)):
+            raise InputError(f"{path}: config.json ties {name} to {source}, but the weights hold two different ones; correct it")
+
+
+def _tensor(path: Path, name: str) -> Any:
+    from safetensors import safe_open
+
+    file = next(file for file in weight_files(path) if name in _header(file))
+    with safe_open(file, "pt") as weights:
+        return weights.get_tensor(name)
+
+
+def _check_report(report: Mapping[str, Any], path: Path) -> None:
+    """The same once more, by transformers' own account of what it loaded."""
+    for name, what in (
+        ("missing_keys", "lack"),
+        ("unexpected_keys", "hold unknown"),
+        ("mismatched_keys", "have a wrong shape for"),
+    ):
+        _report(path, what, [str(key[0] if isinstance(key, tuple) else key) for key in report.get(name, ())])
+
+
+def _report(path: Path, what: str, names: list[str]) -> None:
+    if names:
+        first, more = min(names), f" and {len(names) - 1} more" if len(names) > 1 else ""
+        hint = "; does config.json lack tie_word_embeddings?" if what == "lack" and first.endswith(_HEADS) else ""
+        raise InputError(f"{path}: the weights {what} {first}{more}; config.json and weights do not belong together{hint}")
 
 
 @cache
@@ -76,13 +178,10 @@ def network_class(family: Family) -> Any:
     return own
 
 
-def weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+def weight_shapes(path: Path) -> Shapes:
     """Names and shapes of a checkpoint's weights, read from the headers. Raises InputError for files that are missing."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in weight_files(path):
-        header = _header(file)
-        shapes |= {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
-    return shapes
+    entries = [(name, entry) for file in weight_files(path) for name, entry in _header(file).items() if name != "__metadata__"]
+    return {name: tuple(entry["shape"]) for name, entry in entries if not name.endswith(_RECOMPUTED)}
 
 
 def weight_files(path: Path) -> list[Path]:
@@ -103,24 +202,16 @@ def weight_files(path: Path) -> list[Path]:
 
 
 def _header(file: Path) -> dict[str, Any]:
+    """The names, dtypes, shapes and places of a file's weights. Raises InputError for a file that ends too early."""
+    total = file.stat().st_size
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        text = stream.read(length) if length <= file.stat().st_size else b""
+        text = stream.read(length) if length <= total else b""
     try:
-        header = json.loads(text)
+        header = dict(json.loads(text))
     except ValueError:
         raise InputError(f"{file}: the weights are damaged (no readable header); copy or download them again") from None
-    return dict(header)
-
-
-def _check_keys(report: dict[str, Any], path: Path) -> None:
-    """A key that is missing would silently be random, one that is left over would silently be ignored."""
-    for name, what in (
-        ("missing_keys", "lack"),
-        ("unexpected_keys", "hold unknown"),
-        ("mismatched_keys", "have a wrong shape for"),
-    ):
-        keys = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report.get(name, ()))
-        if keys:
-            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise InputError(f"{path}: the weights {what} {keys[0]}{more}; config.json and weights do not belong together")
+    end = 8 + length + max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
+    if end != total:
+        raise InputError(f"{file}: the weights are damaged ({total:,} bytes of {end:,}); copy or download them again")
+    return header

@@ -11,11 +11,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...rewards.errors import InputError
 from .checkpoint import Checkpoint
-from .network import weight_shapes
+from .network import released, weight_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,24 +56,21 @@ def save_model(model: "Model", path: Path | str, state: "Mapping[str, Tensor] | 
         raise InputError(f"{path}: is no checkpoint, and would be replaced by one; give another folder")
     with _replacing(path) as folder:
         _copy_settings(model.checkpoint, folder)
-        weights = _released(model.network, live, set(weight_shapes(model.checkpoint.path)))
+        weights = _turned_back(model, live, set(weight_shapes(model.checkpoint.path)))
         _write_config(model.checkpoint, folder, weights)
         _write_shards(weights, folder)
 
 
-def _released(network: Any, state: "dict[str, Tensor]", names: set[str]) -> "dict[str, Tensor]":
+def _turned_back(model: "Model", state: "dict[str, Tensor]", names: set[str]) -> "dict[str, Tensor]":
     """The weights under their released names, checked against those that the checkpoint had (`names`)."""
-    from transformers.core_model_loading import revert_weight_conversion
-
-    expected = set(network.state_dict())
-    tied = {"lm_head.weight"} if network.config.get_text_config().tie_word_embeddings else set()
-    wrong = (set(state) ^ expected) - tied
+    network = model.network
+    wrong = (set(state) ^ set(network.state_dict())) - set(network.all_tied_weights_keys)
     if wrong:
         raise ValueError(f"the state dict does not fit the network: {min(wrong)} is only in one of them")
-    weights: dict[str, Tensor] = revert_weight_conversion(network, state)
-    surplus = set(weights) - names
-    if set(weights) - surplus != names:
-        raise ValueError(f"the weights do not turn back into the released layout: {min(names - set(weights))} is missing")
+    weights: dict[str, Tensor] = released(network, model.checkpoint.family, state)
+    missing = names - set(weights)
+    if missing:
+        raise ValueError(f"the weights do not turn back into the released layout: {min(missing)} is missing")
     # A tied output layer is the embedding again: releases leave it out.
     return {name: weights[name] for name in weights if name in names}
 

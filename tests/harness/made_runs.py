@@ -72,9 +72,9 @@ def make_run(
     ]
     path.mkdir(parents=True)
     write_config(RunConfig(model=model.id, task=("toy",), **config), path / "config.yaml")
-    origins = {"toy": Origin("test", "1", "math", "math", {}, "2")}
-    write_problems(path / "problems.parquet", problems, origins)
-    write_samples(path / "samples.parquet", rows, origins)
+    origin = Origin("toy", "test", "1", "math", "math", {}, "2")
+    write_problems(path / "problems.parquet", ((problem, origin) for problem in problems))
+    write_samples(path / "samples.parquet", rows, {"toy": origin})
     facts = {"task": "toy", "metric": "mean", "samples": max(map(len, made)), "tokens_per_second": 100.0, "data_revision": "1"}
     result = summarise(
         (row.sample for row in rows),

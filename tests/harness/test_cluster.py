@@ -135,6 +135,17 @@ def test_verdicts_of_a_task_and_a_machine_that_are_killed_are_made_by_others(mac
     machines.replace()
 
 
+def test_the_samples_of_a_problem_are_judged_together_where_the_verifier_asks_for_it(machines: Machines, tmp_path: Path) -> None:
+    file, source, out = tmp_path / "mine.py", tmp_path / "answers.jsonl", tmp_path / "out"
+    file.write_text("def reward(problem, completions):\n    return [float(len(completions))] * len(completions)\n")
+    answers = [{"id": f"a{n}", "completion": "x", "reference": "", "problem_id": f"p{n % 4}"} for n in range(11)]
+    source.write_text("".join(f"{json.dumps(answer)}\n" for answer in answers))
+    driver = machines.start("score", str(source), "--verifier", f"{file}:reward", "--out", str(out))
+    printed, _ = driver.communicate(timeout=120)
+    assert driver.returncode == 0, printed
+    assert [line["reward"] for line in lines(out / "verdicts.jsonl")] == [3.0, 3.0, 3.0, 2.0] * 2 + [3.0, 3.0, 3.0]
+
+
 def test_a_verifier_that_cannot_be_loaded_is_named_in_one_line(machines: Machines, tmp_path: Path) -> None:
     file, source = tmp_path / "mine.py", tmp_path / "answers.jsonl"
     file.write_text("import os\nassert os.environ.get('HERE')\ndef reward(problem, completion):\n    return 1.0\n")

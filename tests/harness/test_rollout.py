@@ -18,7 +18,7 @@ import unmask
 from unmask.harness.cli import main
 from unmask.harness.dataset.build import Selection, build
 from unmask.harness.dataset.rows import Entry, Origin, sample_row
-from unmask.harness.dataset.schema import SAMPLES, cells, uncells
+from unmask.harness.dataset.schema import RENAMED, SAMPLES, cells, uncells
 from unmask.harness.dataset.views import VIEWS
 from unmask.harness.dataset.write import write_shards
 from unmask.harness.models.attention import block_causal
@@ -264,13 +264,19 @@ def test_process_rewards_and_parts_survive(made: Path, tmp_path: Path) -> None:
     verdict = Verdict(0.5, "partial", parts={"format": 1.0}, step_rewards=(StepReward(0, 3, 0.25),))
     problem = Problem("p", "t", (Message("user", "?"),), {"tests": [1]})
     entry = Entry("key", problem, unmask.Sample("t", "p", "p", sample.rollout, verdict), [0.25] * len(sample.rollout.token_ids))
-    build([sample_row(entry, Origin("train", "", "math", "math", {}, "1"))], tmp_path / "one.parquet", Selection())
+    build([sample_row(entry, Origin("t", "train", "", "math", "math", {}, "1"))], tmp_path / "one.parquet", Selection())
     (loaded,) = unmask.load_rollouts(tmp_path / "one.parquet")
     assert (loaded.verdict.parts, loaded.verdict.step_rewards) == (verdict.parts, verdict.step_rewards)
     (row,) = rows(tmp_path / "one.parquet")
     assert len(row["token_rewards"]) == len(row["completion_ids"])
     assert row["extra_info"]["reference_is_json"]
     assert json.loads(row["solution"]) == {"tests": [1]}
+
+
+def test_every_field_of_a_rollout_has_a_column(made: Path) -> None:
+    (sample, *_) = unmask.load_rollouts(made)
+    columns = pq.read_schema(made / "data" / "train-00000.parquet").names
+    assert [name for name in encode(sample.rollout) if RENAMED.get(name, name) not in [*columns, "schema"]] == []
 
 
 def test_settings_that_are_null_stay_null() -> None:

@@ -68,3 +68,25 @@ def row_logprobs(model: Model, rollout: Rollout, size: int, hidden: Sequence[int
     positions = torch.tensor([[*range(start + len(noisy)), *range(start, start + len(noisy))]])
     out = model.network(input_ids=ids, position_ids=positions, attention_mask=mask[None, None], use_cache=False)
     return torch.log_softmax(out.logits[0, -len(tokens) :], dim=-1)
+
+
+def canvas_rows(rollout: Rollout, shrink: int) -> list[tuple[list[int], list[int]]]:
+    """(hidden positions, positions that carry loss) of every shrunk step of a full-attention rollout."""
+    order = sorted({step for step in rollout.step_map if step >= 0})
+    rank = [order.index(step) // shrink if step >= 0 else len(order) for step in rollout.step_map]
+    rows = []
+    for number in range(max(order.index(s) // shrink for s in order) + 1):
+        targets = [i for i, r in enumerate(rank) if r == number and i < rollout.length]
+        if targets:
+            rows.append(([i for i, r in enumerate(rank) if r >= number], targets))
+    return rows
+
+
+def canvas_logprobs(model: Model, rollout: Rollout, hidden: Sequence[int]) -> Tensor:
+    """Log-probabilities (response tokens, vocabulary) of one row under full attention, every logit computed."""
+    prompt = list(rollout.prompt_ids)
+    shown = [model.checkpoint.mask_id if i in set(hidden) else token for i, token in enumerate(rollout.token_ids)]
+    logits = model.network(input_ids=torch.tensor([prompt + shown]), is_causal=False, use_cache=False).logits[0]
+    if model.checkpoint.family.shift:
+        logits = torch.cat([logits[:1], logits[:-1]])
+    return torch.log_softmax(logits[len(prompt) :], dim=-1)

@@ -1,5 +1,6 @@
 """A user's own plug-ins, as files: a trainer that misbehaves on request, and verifiers."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from unmask import Completion, Problem
 from unmask.harness.records import Sample
 from unmask.trainers.checkpoint import save_policy
+from unmask.trainers.tracerl import TraceRL
 
 
 class Nudge:
@@ -51,3 +53,16 @@ def broken(problem: Problem, completion: Completion) -> None:
 
 def always(problem: Problem, completion: Completion) -> float:
     return 1.0
+
+
+class Dies(TraceRL):
+    """TraceRL whose process ends without a word in its second step, unless the file `flag` is there."""
+
+    def __init__(self, model: Any, options: Mapping[str, Any], total_steps: int) -> None:
+        self.flag = Path(options["flag"])
+        super().__init__(model, {name: value for name, value in options.items() if name != "flag"}, total_steps)
+
+    def step(self, samples: Sequence[Sample]) -> dict[str, float]:
+        if self.steps_done == 1 and not self.flag.exists():
+            os._exit(3)
+        return super().step(samples)

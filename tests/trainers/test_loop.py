@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from unmask.harness.cli import main
+from unmask.harness.models.saving import save_model
 from unmask.trainers import checkpoint, loop
 
 from .runs import NUDGE, PLUGIN, metrics, train, weights, write
@@ -173,19 +174,19 @@ def test_groups_are_refilled_until_there_are_enough(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_stops_the_run_and_leaves_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(source: Path, target: Path) -> None:
-        if "step-00004" in target.name:
+    def full(model: Any, path: Path, state: Any) -> None:
+        if "step-00004" in path.name:
             raise OSError(28, "No space left on device")
-        copy(source, target)
+        save(model, path, state)
 
-    copy = checkpoint.copy_settings
-    monkeypatch.setattr(checkpoint, "copy_settings", full)
+    save = save_model
+    monkeypatch.setattr(checkpoint, "save_model", full)
     assert train(tmp_path, evaluation={}) == 1
     error = capsys.readouterr().err
     assert "No space left on device" in error
     assert "the state after step 2 is intact" in error
     assert [path.name for path in sorted((tmp_path / "run/checkpoints").iterdir())] == ["step-00002"]
-    monkeypatch.setattr(checkpoint, "copy_settings", copy)
+    monkeypatch.setattr(checkpoint, "save_model", save)
     assert train(tmp_path, evaluation={}) == 0
     assert len(weights(tmp_path / "run", 4)) > 100_000
 
