@@ -14,7 +14,7 @@ from typing import NoReturn
 from ..rewards.errors import InputError
 from ..sandbox import cli as sandbox
 from ..sandbox.errors import SandboxUnavailable
-from .commands import Commands, compare, doctor, evaluate, export, fail, listing, report, rollout, score, train, validate
+from .commands import Commands, compare, doctor, evaluate, export, fail, listing, report, rollout, save, score, train, validate
 
 _COMMANDS = tuple(
     command.add_parser
@@ -28,6 +28,7 @@ _COMMANDS = tuple(
         compare,
         report,
         sandbox,
+        save,
         listing,
         doctor,
     )
