@@ -25,6 +25,7 @@ from .commands import (
     listing,
     report,
     rollout,
+    save,
     score,
     serve,
     show,
@@ -47,6 +48,7 @@ _COMMANDS = tuple(
         serve,
         show,
         sandbox,
+        save,
         listing,
         doctor,
     )
