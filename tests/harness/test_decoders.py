@@ -242,7 +242,7 @@ def expected_logits(model: Model, ids: list[int], start: int, size: int) -> Tens
     limit = torch.where(position >= start, start + size, limit)
     mask = (position < limit.unsqueeze(1))[None, None]
     with torch.inference_mode():
-        logits = model.network(input_ids=torch.tensor([ids]), attention_mask=mask).logits[0]
+        logits: Tensor = model.network(input_ids=torch.tensor([ids]), attention_mask=mask).logits[0]
     return logits[start - 1 : start + size - 1] if family.shift else logits[start : start + size]
 
 
