@@ -9,6 +9,7 @@ from ..benchmarks.registry import list_benchmarks
 from ..rewards.plugins import VERIFIERS, known_names, load_object
 from .models.checkpoint import EMBEDDED
 from .models.families import FAMILIES
+from .models.recognition import REFUSED
 from .tables import console, print_rows
 
 
@@ -29,11 +30,23 @@ def _tasks() -> None:
 
 def _models() -> None:
     rows = [
-        (family.name, family.title, ", ".join(family.model_types), family.attention, f"{family.base}ForCausalLM")
+        (
+            family.name,
+            family.title,
+            ", ".join(family.model_types),
+            f"{family.attention}{', shift' * family.shift}",
+            str(family.default_block_size or ""),
+            family.network_class,
+            family.evidence,
+        )
         for family in FAMILIES
     ]
-    print_rows(("family", "what", "model_type", "attention", "transformers class"), rows)
+    print_rows(("family", "what", "model_type", "attention", "block", "transformers class", "tested"), rows)
     print(f"embedded checkpoints: {', '.join(EMBEDDED)}; others: a directory or a hub id of a family above")
+    print("tested: against recordings of the original code (recorded), or the published layout alone (layout)")
+    print("another release on one of these bodies: --family NAME or FILE.yaml, --mask-id, --block-size; see docs/models.md")
+    print("refused by name:")
+    print_rows(("model", "why"), [(entry.name, entry.reason) for entry in REFUSED])
 
 
 def _verifiers() -> None:

@@ -124,7 +124,7 @@ class Jobs:
         place, sample = divmod(number, self._plan.samples)
         problem, prompt_ids = self._plan.problems[place], self._prompt_ids(place)
         seed = request_seed(self._seed, self._plan.name, problem.id, sample)
-        request = Request(problem.id, sample, prompt_ids, seed, problem.prompt)
+        request = Request(problem.id, sample, prompt_ids, seed, messages=problem.prompt)
         asked = prompt_ids or encode(problem.prompt)  # an endpoint makes the tokens itself
         key = completion_key(self._model.info, self._plan.decode, asked, sample, seed)
         return Job(self._keys.setdefault(number, key), problem, request)

@@ -238,10 +238,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One generation to do: the prompt's token ids (and its turns, for who makes tokens of them), the seed of its own stream."""
+    """One generation to do: the prompt's token ids (and its turns, for who makes tokens of them), the seed of its own random
+    stream, and its own length where that differs from the settings' `max_new_tokens`.
+    """
 
     problem_id: str
     sample: int
     prompt_ids: tuple[int, ...]
     seed: int
+    max_new_tokens: int | None = None
     messages: tuple[Message, ...] = ()

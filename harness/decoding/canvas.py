@@ -48,8 +48,9 @@ class CanvasDecoder:
 
     def _admit(self, request: Request) -> Decoded | None:
         size, prompt = self._denoiser.block_size, len(request.prompt_ids)
-        total = min(prompt + -(-self._longest // size) * size, self._context)
-        sequence = Sequence(request, total, np.random.Generator(np.random.Philox(request.seed)))
+        longest = request.max_new_tokens or self._longest
+        total = min(prompt + -(-longest // size) * size, self._context)
+        sequence = Sequence(request, total, np.random.Generator(np.random.Philox(request.seed)), longest)
         if total <= prompt:
             return refusal(sequence, f"the prompt has {prompt} tokens; the model's context is {self._context}")
         row = self._rows.add(sequence, prompt)
@@ -114,7 +115,7 @@ class CanvasDecoder:
         more = int(rows.start[row]) + rows.block_size < rows.sequences[row].total
         length = None
         if not (more and self._decode.full_length):
-            length = self._tokens.length_of(rows.known(row)[: self._longest])
+            length = self._tokens.length_of(rows.known(row)[: rows.sequences[row].longest])
         if not done and length is None:
             return None
         rows.close(row)
@@ -137,6 +138,6 @@ class CanvasDecoder:
             self._denoiser.move(last, row)
         finish: Finish = "length" if length is None else "stop"
         passes = ForwardPasses(0, sequence.denoise, 0)
-        longest = min(canvas, self._longest)
+        longest = min(canvas, sequence.longest)
         seconds = time.monotonic() - sequence.started
         return Decoded(sequence.request, sequence, length or longest, finish, passes, seconds, canvas=canvas)

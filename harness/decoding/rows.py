@@ -25,12 +25,14 @@ NEVER = -1
 class Sequence:
     """The record of one row so far: what finished blocks decided, one entry per response token.
 
-    `steps` counts what the step map counts: denoising passes, and the choice of a first token from the context alone.
+    `total` is where the last position lies, `longest` how many tokens the response may have. `steps` counts what the step map
+    counts: denoising passes, and the choice of a first token from the context alone.
     """
 
     request: Request
     total: int
     random: np.random.Generator
+    longest: int
     started: float = field(default_factory=time.monotonic)
     tokens: list[int] = field(default_factory=list)
     step_map: list[int] = field(default_factory=list)
@@ -159,6 +161,12 @@ class Rows:
         sequence.logprobs += rounded(self.logprob[row, exists])
         sequence.confidences += rounded(self.confidence[row, exists])
         return sequence
+
+    def clear(self) -> list[Request]:
+        """Free all rows; returns their requests."""
+        requests = [sequence.request for sequence in self.sequences]
+        self.count, self.sequences = 0, []
+        return requests
 
     def remove(self, row: int) -> int:
         """Free a row by moving the last one into it; returns the row that was moved."""

@@ -1,10 +1,7 @@
 """What a decoding loop sees of a model: tokens in, hidden states aligned with the positions out, logits where they are wanted.
 
-Cache, attention mask, position ids and the shift of the predictions are made here. `BlockDenoiser` serves models whose open block
-sees nothing behind it (block-causal, or a context computed causally), with an exact cache: earlier blocks never change. One
-buffer per layer holds keys and values of all rows; a pass writes the block behind the row's context, where the next pass of the
-same block overwrites it, and the pass over the finished block is the one whose keys stay. `CanvasDenoiser` serves models with
-full attention: it recomputes everything, or keeps Fast-dLLM's approximate caches (arXiv 2505.22618).
+Attention mask, position ids and the shift of the predictions are made here. `CanvasDenoiser` serves models with full attention:
+it recomputes everything, or keeps Fast-dLLM's approximate caches (arXiv 2505.22618). Those with an exact cache have `block`.
 
 On a CPU in float32 the result of a row is the same bit for bit whatever the other rows are: rows are padded to a number from
 which matrix kernels no longer depend on it (`row_floor`, measured), keys to whole vector widths, and rows of different canvas
@@ -28,34 +25,21 @@ KEY_STEP = 64
 GROWTH = 256
 """The cache grows by this many positions at a time."""
 
-Context = Literal["blocks", "prompt_blocks", "causal"]
-"""How the context sees itself: blocks from position 0, blocks counted from the end of the prompt, or causally."""
 
+class Body:
+    """The network without its loop, and the head over chosen hidden states."""
 
-class _Body:
-    """The network without its loop: one pass, and the head over chosen hidden states."""
-
-    def __init__(self, network: Any, rows: int, token_floor: int) -> None:
+    def __init__(self, network: Any, floor: int) -> None:
         self.network = network
-        self._floor = token_floor
-        self._expert_floor = token_floor if has_experts(network) else 1
-        self._cache = _RowCache(network, rows)
-        self._arguments = signature(network.model.forward).parameters
+        self._floor = floor
+        self._expert_floor = floor if has_experts(network) else 1
+        # transformers renamed `past_key_values` to `cache` in 5.24.
+        self._cache_name = "cache" if "cache" in signature(network.model.forward).parameters else "past_key_values"
 
     @cached_property
     def device(self) -> torch.device:
         device: torch.device = next(self.network.parameters()).device
         return device
-
-    def forward(self, tokens: Tensor, positions: Tensor, mask: Tensor, *, cached: bool) -> Tensor:
-        """Hidden states (n, Q, H) of `tokens` (n, Q) under the boolean `mask` (n, 1, Q, K)."""
-        # transformers renamed `past_key_values` to `cache` in 5.24.
-        name = "cache" if "cache" in self._arguments else "past_key_values"
-        keep = {"use_cache": True, name: self._cache} if cached else {"use_cache": False}
-        with stable_experts(self.network, self._expert_floor):
-            out = self.network.model(input_ids=tokens, position_ids=positions, attention_mask=mask, **keep)
-        hidden: Tensor = out.last_hidden_state
-        return hidden
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
@@ -70,78 +54,7 @@ class _Body:
         return out
 
 
-class BlockDenoiser(_Body):
-    """Runs blocks of `block_size` tokens for up to `rows` sequences at once. Not thread-safe."""
-
-    def __init__(self, network: Any, block_size: int, rows: int, *, context: Context = "blocks", shift: bool = False) -> None:
-        floor = row_floor(network)
-        self.block_size, self.context, self.shift = block_size, context, shift
-        self._row_floor = -(-floor // block_size)
-        capacity = max(rows, self._row_floor)
-        super().__init__(network, capacity, self._row_floor * block_size)
-        self._last = next(network.parameters()).new_zeros(capacity, network.config.hidden_size)
-
-    @torch.inference_mode()
-    def prefill(self, row: int, ids: list[int]) -> None:
-        """Write the cache of `row` for the context before the first block, from position 0."""
-        positions = torch.arange(len(ids), device=self.device).unsqueeze(0)
-        mask = (positions.unsqueeze(1) <= self._context_limit(positions, len(ids)).unsqueeze(-1)).unsqueeze(1)
-        self._cache.prepare(torch.tensor([row], device=self.device), positions, len(ids))
-        hidden = self.forward(torch.tensor([ids], device=self.device), positions, mask, cached=True)
-        self._last[row] = hidden[0, -1]
-
-    def _context_limit(self, positions: Tensor, length: int) -> Tensor:
-        """The last position that each position of the context sees."""
-        size = self.block_size
-        if self.context == "causal":
-            return positions
-        offset = length % size if self.context == "prompt_blocks" else 0
-        return torch.div(positions - offset, size, rounding_mode="floor") * size + offset + size - 1
-
-    @torch.inference_mode()
-    def run(self, starts: Tensor, tokens: Tensor, commits: Tensor) -> Tensor:
-        """Run one block of each of the first n rows on top of its context.
-
-        `starts` (n,) is the absolute position of each block, `tokens` (n, B) its ids, `commits` (n,) bool the rows whose block is
-        finished, so that its keys become context; returns (w, B, H), the hidden states that predict the positions of the other
-        rows. The keys of a block stay in the cache until the row runs again from the same start.
-        """
-        n, size = len(starts), self.block_size
-        padding = max(self._row_floor - n, 0)
-        starts = torch.cat([starts, starts.new_zeros(padding)])
-        tokens = torch.cat([tokens, tokens.new_zeros(padding, size)])
-        positions = starts.unsqueeze(1) + torch.arange(size, device=self.device)
-        limit = (starts + size - 1).unsqueeze(1).expand_as(positions)
-        if self.context == "causal":
-            causal = torch.cat([commits, commits.new_zeros(padding)]).unsqueeze(1)
-            limit = torch.where(causal, positions, limit)
-        length = _padded(int(starts.max()) + size)
-        mask = (torch.arange(length, device=self.device) <= limit.unsqueeze(-1)).unsqueeze(1)
-        self._cache.prepare(torch.arange(n + padding, device=self.device), positions, length)
-        hidden = self.forward(tokens, positions, mask, cached=True)[:n]
-        aligned = self._aligned(hidden, starts[:n])[~commits]
-        self._last[:n] = torch.where(commits.unsqueeze(1), hidden[:, -1], self._last[:n])
-        return aligned
-
-    def _aligned(self, hidden: Tensor, starts: Tensor) -> Tensor:
-        if not self.shift:
-            return hidden
-        before = torch.where((starts > 0).unsqueeze(1), self._last[: len(starts)], hidden[:, 0])
-        return torch.cat([before.unsqueeze(1), hidden[:, :-1]], dim=1)
-
-    @torch.inference_mode()
-    def next_logits(self, rows: Tensor) -> Tensor:
-        """Logits (w, V) of the token behind the context of each row: the left-to-right head of models that have one."""
-        return self.logits(self._last[rows])
-
-    @torch.inference_mode()
-    def move(self, source: int, target: int) -> None:
-        """Give `target` the context of `source`: how a freed row is filled, and how samples share one prompt."""
-        self._cache.move(source, target)
-        self._last[target] = self._last[source]
-
-
-class CanvasDenoiser(_Body):
+class CanvasDenoiser(Body):
     """Runs whole sequences, prompt and canvas, for models with full attention. Not thread-safe.
 
     `cache` "prefix" keeps the keys of what lies before the open block, "dual" also of what lies behind it, both from the first
@@ -158,8 +71,17 @@ class CanvasDenoiser(_Body):
         cache: Literal["none", "prefix", "dual"] = "none",
         horizon: int | None = None,
     ) -> None:
-        super().__init__(network, rows, row_floor(network))
+        super().__init__(network, row_floor(network))
+        self._cache = _RowCache(network, rows)
         self.block_size, self.shift, self.cache, self.horizon = block_size, shift, cache, horizon
+
+    def _forward(self, tokens: Tensor, positions: Tensor, mask: Tensor, *, cached: bool) -> Tensor:
+        """Hidden states (n, Q, H) of `tokens` (n, Q) under the boolean `mask` (n, 1, Q, K)."""
+        keep = {"use_cache": True, self._cache_name: self._cache} if cached else {"use_cache": False}
+        with stable_experts(self.network, self._expert_floor):
+            out = self.network.model(input_ids=tokens, position_ids=positions, attention_mask=mask, **keep)
+        hidden: Tensor = out.last_hidden_state
+        return hidden
 
     @torch.inference_mode()
     def run(self, rows: Tensor, tokens: Tensor, lengths: Tensor, starts: Tensor, fresh: Tensor) -> Tensor:
@@ -206,7 +128,7 @@ class CanvasDenoiser(_Body):
         mask = (positions < limit.unsqueeze(1))[:, None, None, :].expand(-1, 1, width, -1)
         if self.cache != "none":
             self._cache.prepare(rows, positions, width)
-        hidden = self.forward(tokens, positions, mask, cached=self.cache != "none")[:n]
+        hidden = self._forward(tokens, positions, mask, cached=self.cache != "none")[:n]
         return self._open_block(hidden, starts, torch.zeros_like(starts))
 
     def _window(self, rows: Tensor, tokens: Tensor, lengths: Tensor, starts: Tensor, width: int) -> Tensor:
@@ -217,7 +139,7 @@ class CanvasDenoiser(_Body):
         keys = torch.arange(width, device=self.device)
         mask = (keys < seen.unsqueeze(1))[:, None, None, :].expand(-1, 1, positions.shape[1], -1)
         self._cache.prepare(rows, positions, width)
-        hidden = self.forward(tokens.gather(1, positions), positions, mask, cached=True)
+        hidden = self._forward(tokens.gather(1, positions), positions, mask, cached=True)
         return self._open_block(hidden, starts, starts)
 
     def _open_block(self, hidden: Tensor, starts: Tensor, first: Tensor) -> Tensor:
@@ -242,7 +164,7 @@ class CanvasDenoiser(_Body):
         others = keys & (torch.arange(width, device=self.device) != block.unsqueeze(-1))
         aside = torch.cat([others, keys.new_ones(n, size, size)], dim=2)
         mask = torch.cat([body, aside], dim=1).unsqueeze(1)
-        hidden = self.forward(torch.cat([_resized(tokens, width), shadow], dim=1), positions, mask, cached=False)
+        hidden = self._forward(torch.cat([_resized(tokens, width), shadow], dim=1), positions, mask, cached=False)
         return self._open_block(hidden[:, :width], starts, torch.zeros_like(starts)), hidden[:, width:]
 
     @torch.inference_mode()

@@ -17,7 +17,8 @@ from .network import load_network
 if TYPE_CHECKING:
     from ..decoding.ending import TokenRules
     from ..decoding.rows import Watch
-    from .denoiser import Context
+    from ..decoding.usage import Usage
+    from .block import Context
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -58,22 +59,30 @@ class Model:
         decode: DecodeConfig,
         *,
         max_batch: int = 32,
+        kv_budget: int | None = None,
+        fuse: bool = True,
+        usage: "Usage | None" = None,
         watch: "Watch | None" = None,
     ) -> Iterator[Rollout]:
-        """Yield one rollout per request, in completion order. `max_batch` bounds the sequences that share a forward pass.
+        """Yield one rollout per request, in completion order.
 
+        `max_batch` bounds the sequences that share a forward pass, `kv_budget` the bytes of an exact cache: fewer sequences then
+        share a pass. `fuse` runs prompts and finished blocks together with the denoising steps that follow them; without it they
+        have forward passes of their own, as the published loops do. None of them changes a token. `usage` is counted up.
         `requests` may yield None for "none right now" while others are being decoded; it is asked again after the next pass.
-        `watch` is shown every response after every pass (`decoding.rows.Watch`).
+        `watch` is shown every response after every pass (`decoding.rows.Watch`). Raises InputError when the budget does not hold
+        one sequence, or the memory does not.
         """
         decode = self.resolve(decode)
-        for decoded in self._decoder(decode, max_batch).run(requests, watch):
+        for decoded in self._decoder(decode, max_batch, kv_budget, fuse, usage).run(requests, watch):
             yield self._rollout(decoded, decode)
 
-    def _decoder(self, decode: DecodeConfig, rows: int) -> Any:
+    def _decoder(self, decode: DecodeConfig, rows: int, budget: int | None, fuse: bool, usage: "Usage | None") -> Any:
         """The loop that fits the model's attention."""
         from ..decoding.block import BlockDecoder
         from ..decoding.canvas import CanvasDecoder
-        from .denoiser import BlockDenoiser, CanvasDenoiser
+        from .block import BlockDenoiser
+        from .denoiser import CanvasDenoiser
 
         family, size = self.checkpoint.family, _whole(decode.block_size)
         tokens = self._token_rules(decode)
@@ -83,7 +92,7 @@ class Model:
             return CanvasDecoder(whole, tokens, decode, rows=rows, context=self.context)
         context: Context = "blocks" if family.alignment == "absolute" else "prompt_blocks"
         context = "causal" if family.attention == "causal_context" else context
-        denoiser = BlockDenoiser(self.network, size, rows, context=context, shift=family.shift)
+        denoiser = BlockDenoiser(self.network, size, rows, context=context, shift=family.shift, budget=budget)
         return BlockDecoder(
             denoiser,
             tokens,
@@ -92,6 +101,8 @@ class Model:
             context=self.context,
             alignment=family.alignment,
             first_token=family.first_token,
+            fuse=fuse,
+            usage=usage,
         )
 
     def _token_rules(self, decode: DecodeConfig) -> "TokenRules":
@@ -100,14 +111,14 @@ class Model:
 
         stops = self.checkpoint.stop_ids
         endings = Endings(*stops[:2])
-        return TokenRules(self.checkpoint.mask_id, frozenset(stops), self._banned(decode.never), self.text, decode.stop, endings)
+        return TokenRules(self.checkpoint.mask_id, frozenset(stops), self.banned(decode.never), self.text, decode.stop, endings)
 
     def text(self, ids: Sequence[int]) -> str:
         """Decode response tokens, special ones left out."""
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
-    def _banned(self, never: str) -> Any:
+    def banned(self, never: str) -> Any:
         """Tokens that are never drawn: the mask, and embedding rows that no token of the tokenizer uses."""
         import torch
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from unmask.harness.models.attention import block_causal
-from unmask.harness.models.denoiser import BlockDenoiser
+from unmask.harness.models.block import BlockDenoiser
 from unmask.harness.records import Rollout
 from unmask.harness.replay import replay_states
 from unmask.harness.tables import print_rows

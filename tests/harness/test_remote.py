@@ -84,7 +84,7 @@ def served(demo: Model) -> Iterator[str]:
 
 
 def requests(count: int) -> list[Request]:
-    return [Request(str(n), 0, (), n, (Message("user", f"{n}?"),)) for n in range(count)]
+    return [Request(str(n), 0, (), n, messages=(Message("user", f"{n}?"),)) for n in range(count)]
 
 
 def test_an_endpoint_is_scored_like_a_checkpoint_and_the_run_resumes(served: str, demo: Model, tmp_path: Path) -> None:
