@@ -14,7 +14,22 @@ from typing import NoReturn
 from ..rewards.errors import InputError
 from ..sandbox import cli as sandbox
 from ..sandbox.errors import SandboxUnavailable
-from .commands import Commands, compare, doctor, evaluate, export, fail, listing, report, rollout, score, serve, train, validate
+from .commands import (
+    Commands,
+    audit,
+    compare,
+    doctor,
+    evaluate,
+    export,
+    fail,
+    listing,
+    report,
+    rollout,
+    score,
+    serve,
+    train,
+    validate,
+)
 
 _COMMANDS = tuple(
     command.add_parser
@@ -23,6 +38,7 @@ _COMMANDS = tuple(
         rollout,
         export,
         score,
+        audit,
         train,
         validate,
         compare,

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..rewards.errors import InputError
+from ..rewards.groups import is_group
 from ..rewards.pool import VerifierPool
-from ..rewards.records import Completion, Verdict
+from ..rewards.records import Completion, Problem, Verdict
 from ..rewards.serde import encode
 from .config import RunConfig, first_difference, write_config
 from .environment import environment
 from .models.model import Model
 from .plan import Job, Jobs, TaskPlan, plan_tasks
+from .process.placement import token_rewards
 from .progress import Progress, TaskProgress, show_progress
 from .records import Request, Rollout, Sample
 from .results import TaskResult, VerifierInfo, summarise
@@ -76,12 +78,22 @@ def run(config: RunConfig, out: Path, write: Write, shard: Shard | None = None) 
     shard = shard or Shard()
     source = open_source(config)
     plans = plan_tasks(config, source)
+    _check_groups(plans, shard)
     make_folder(out)
     lock = Lock(out, shard.rank)
     try:
         return _Run(config, out, source, plans, write, shard).go()
     finally:
         lock.release()
+
+
+def _check_groups(plans: list[TaskPlan], shard: Shard) -> None:
+    for plan in plans:
+        if shard.size > 1 and is_group(plan.verifier):
+            raise InputError(
+                f"--verifier {plan.verifier.name}: judges the samples of a problem together, which several processes share; "
+                "judge the finished run with `unmask score`"
+            )
 
 
 class _Run:
@@ -209,17 +221,28 @@ class _Run:
 
         return {plan.name: origin_of(plan, self._config) for plan in self._plans}
 
-    def _entries(self, plan: TaskPlan, jobs: Jobs) -> "Iterator[Entry]":
-        from .dataset.rows import Entry
-
+    def _samples(self, plan: TaskPlan, jobs: Jobs) -> Iterator[tuple[str, Problem, Sample]]:
         with self._verdicts(plan) as verdicts:
             for key, problem in jobs.known():
                 record, judged = self._records.get(key), verdicts.get(key)
-                yield Entry(key, problem, Sample(plan.name, problem.id, record.cluster, record.rollout, judged.verdict))
+                yield key, problem, Sample(plan.name, problem.id, record.cluster, record.rollout, judged.verdict)
+
+    def _entries(self) -> "Iterator[Entry]":
+        from .dataset.rows import Entry
+
+        for plan, jobs in self._tasks():
+            for key, problem, sample in self._samples(plan, jobs):
+                yield Entry(key, problem, sample, self._token_rewards(sample.rollout, sample.verdict))
+
+    def _token_rewards(self, rollout: Rollout, verdict: Verdict) -> list[float] | None:
+        """The reward of each token, where the verifier rewards steps."""
+        if verdict.step_rewards is None or verdict.reward is None or not isinstance(self._model, Model):
+            return None
+        return token_rewards(rollout, verdict, self._model.text)
 
     def _summary(self, plan: TaskPlan, jobs: Jobs) -> TaskResult:
         return summarise(
-            (entry.sample for entry in self._entries(plan, jobs)),
+            (sample for _, _, sample in self._samples(plan, jobs)),
             plan.benchmark,
             plan.problems,
             task=plan.name,
@@ -233,8 +256,7 @@ class _Run:
         )
 
     def _write_samples(self) -> None:
-        entries = (entry for plan, jobs in self._tasks() for entry in self._entries(plan, jobs))
-        self._write_product(self._out, entries, self._origins())
+        self._write_product(self._out, self._entries(), self._origins())
 
     def _log_session(self, plan: TaskPlan, session: "Session") -> None:
         line = {"task": plan.name, "samples": session.samples, "tokens": session.tokens, "seconds": round(session.seconds, 3)}

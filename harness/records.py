@@ -238,8 +238,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One generation to do: the prompt's token ids (and its turns, for who makes tokens of them), the seed of its own random
-    stream, and its own length where that differs from the settings' `max_new_tokens`.
+    """One generation to do: the prompt's token ids, the seed of its own random stream, and its own length where that differs from
+    the settings' `max_new_tokens`.
+
+    `fixed`: response positions that hold a token from the start, as (position, token): the state that a generation goes on from.
+    `messages`: the prompt's turns, for an endpoint that makes tokens of them itself.
     """
 
     problem_id: str
@@ -247,4 +250,5 @@ class Request:
     prompt_ids: tuple[int, ...]
     seed: int
     max_new_tokens: int | None = None
+    fixed: tuple[tuple[int, int], ...] = ()
     messages: tuple[Message, ...] = ()

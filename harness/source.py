@@ -8,6 +8,7 @@ from typing import Protocol
 from ..rewards.errors import InputError
 from ..rewards.records import Message
 from .config import RunConfig
+from .decoding.presets import official
 from .decoding.settings import resolve
 from .models.checkpoint import Checkpoint, open_checkpoint
 from .models.model import load_model
@@ -37,6 +38,13 @@ def load_source(config: RunConfig, source: Source, device: str) -> Generator:
     if isinstance(source, RemoteModel):
         return source
     return load_model(config.model, dtype=config.dtype, device=device, **config.model_options())
+
+
+def authors_own(decode: DecodeConfig, source: Source, task: str) -> DecodeConfig:
+    """The settings of the checkpoint's authors for a task, `decode` on top. Raises InputError where there are none."""
+    if isinstance(source, RemoteModel):
+        raise InputError("--decode official: the endpoint decides how it decodes; set it there")
+    return official(decode, source, task)
 
 
 def settle(decode: DecodeConfig, source: Source) -> DecodeConfig:

@@ -44,7 +44,11 @@ def add_run_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--limit", metavar="N", type=int, help="only the first N problems of each task")
     command.add_argument("--samples", metavar="K", type=int, help="samples per problem (default: the task's)")
     command.add_argument("--seed", metavar="S", type=int, help="seed of all sampling (default 0)")
-    command.add_argument("--decode", metavar="NAME", help="decoding preset: dynamic (default), static, sequential")
+    command.add_argument(
+        "--decode",
+        metavar="NAME",
+        help="decoder: dynamic (default), official (the authors' settings), or one of `unmask list decoders`",
+    )
     command.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="any other setting, repeatable")
     command.add_argument("--data", metavar="PATH", help="read the task's problems from this file")
     command.add_argument("--verifier", metavar="V", help="judge with this verifier instead of the task's")

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ...rewards.errors import InputError
-from ..models.block import BlockDenoiser
+from ..models.denoiser import BlockDenoiser
 from ..records import DecodeConfig, Finish, ForwardPasses, Request
 from .ending import Decoded, TokenRules, refusal
 from .rows import Rows, Sequence, Watch
@@ -28,7 +28,7 @@ class BlockDecoder:
     """Decodes requests in completion order, up to `rows` at a time, none beyond `context` positions.
 
     `alignment` says where blocks begin; with `first_token` "ar" the first token of a block that holds none of the prompt is
-    predicted left to right, from the context alone: then nothing is fused, since the context comes first.
+    predicted left to right, from the context alone, which therefore has to be kept first: nothing is fused.
     """
 
     def __init__(
@@ -104,6 +104,7 @@ class BlockDecoder:
         twin = next((row for row, other in enumerate(self._rows.sequences) if other.request.prompt_ids == ids), None)
         row = self._rows.add(sequence, start)
         sequence.prefill = int(start > 0 and not self._fuse)
+        # A twin's last state has moved on with its blocks; where that predicts a token, each row reads its own prompt.
         if twin is not None and not self._seeded and not self._denoiser.shift:
             self._denoiser.share(twin, row, start)
         elif start > 0:
@@ -123,7 +124,8 @@ class BlockDecoder:
 
     def _seed_block(self, row: int) -> None:
         if self._seeded and self._rows.start[row] > 0 and bool(self._rows.masked[row].all()):
-            self._sampler.first_token(row, self._denoiser.next_logits(torch.tensor([row]))[0])
+            self._denoiser.settle()
+            self._sampler.first_token(row, self._denoiser.next_logits(row))
 
     def _pass(self) -> list[bool]:
         """One forward pass over all rows: a denoising step for open blocks, the cache write for finished ones.

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.denoiser import CanvasDenoiser
+from ..models.canvas import CanvasDenoiser
 from ..records import DecodeConfig, Finish, ForwardPasses, Request
 from .ending import Decoded, TokenRules, refusal
 from .rows import NEVER, Rows, Sequence, Watch
@@ -58,6 +58,9 @@ class CanvasDecoder:
             self._canvas = torch.nn.functional.pad(self._canvas, (0, total - self._canvas.shape[1]), value=self._tokens.mask_id)
         self._canvas[row] = self._tokens.mask_id
         self._canvas[row, :prompt] = torch.tensor(request.prompt_ids)
+        for position, token in request.fixed:
+            if prompt + position < total:
+                self._canvas[row, prompt + position] = token
         return None
 
     def _pass(self) -> Iterator[Decoded]:

@@ -87,8 +87,19 @@ class Rows:
         self.token[row, : len(known)] = known
         self.masked[row, : len(known)] = self.response[row, : len(known)] = False
         self.fixed_at[row], self.logprob[row], self.confidence[row] = NEVER, 0.0, 0.0
+        if sequence.request.fixed:
+            self._fill(row, start)
         for tensor in self.memory.values():
             tensor[row] = 0
+
+    def _fill(self, row: int, start: int) -> None:
+        """Put in what the request has fixed of the block that opens at `start`; a block without a mask left is done."""
+        request = self.sequences[row].request
+        for position, token in request.fixed:
+            place = len(request.prompt_ids) + position - start
+            if 0 <= place < self.block_size and self.response[row, place]:
+                self.token[row, place], self.masked[row, place] = token, False
+        self.done[row] = not bool(self.masked[row].any())
 
     def apply(self, rows: Tensor, outcome: Outcome, *, denoised: bool = True) -> None:
         """Write the outcome of a step of `rows` (n,), and log what it changes of tokens that were fixed before."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..decoding.ending import TokenRules
     from ..decoding.rows import Watch
     from ..decoding.usage import Usage
-    from .block import Context
+    from .denoiser import Context
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -35,7 +35,7 @@ class Model:
     @property
     def context(self) -> int:
         """The most positions the model was made for."""
-        return int(self.network.config.max_position_embeddings)
+        return int(self.network.config.get_text_config().max_position_embeddings)
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Token ids of a conversation through the checkpoint's chat template, ready for the assistant's turn.
@@ -81,11 +81,15 @@ class Model:
         """The loop that fits the model's attention."""
         from ..decoding.block import BlockDecoder
         from ..decoding.canvas import CanvasDecoder
-        from .block import BlockDenoiser
-        from .denoiser import CanvasDenoiser
+        from .canvas import CanvasDenoiser
+        from .denoiser import BlockDenoiser
 
         family, size = self.checkpoint.family, _whole(decode.block_size)
         tokens = self._token_rules(decode)
+        if decode.algorithm == "diffusion_gemma":
+            from ..decoding.native import NativeDecoder
+
+            return NativeDecoder(self.network, tokens, decode, canvas=size, context=self.context)
         if family.attention == "full":
             cache = decode.cache if decode.cache in ("prefix", "dual") else "none"
             whole = CanvasDenoiser(self.network, size, rows, shift=family.shift, cache=cache, horizon=decode.horizon)
@@ -111,7 +115,8 @@ class Model:
 
         stops = self.checkpoint.stop_ids
         endings = Endings(*stops[:2])
-        return TokenRules(self.checkpoint.mask_id, frozenset(stops), self.banned(decode.never), self.text, decode.stop, endings)
+        mask = self.checkpoint.mask_id if self.checkpoint.family.masked else -1
+        return TokenRules(mask, frozenset(stops), self.banned(decode.never), self.text, decode.stop, endings)
 
     def text(self, ids: Sequence[int]) -> str:
         """Decode response tokens, special ones left out."""
@@ -125,7 +130,8 @@ class Model:
         weight = self.network.lm_head.weight
         banned = torch.full((weight.shape[0],), never == "unused")
         banned[[i for i in self.tokenizer.get_vocab().values() if i < len(banned)]] = False
-        banned[self.checkpoint.mask_id] = never != "nothing"
+        if self.checkpoint.family.masked:
+            banned[self.checkpoint.mask_id] = never != "nothing"
         return banned.to(weight.device)
 
     def _rollout(self, decoded: Any, decode: DecodeConfig) -> Rollout:
@@ -155,7 +161,7 @@ class Model:
             events=tuple(sequence.events),
             detail=decoded.detail,
             canvas=decoded.canvas,
-            note=_NOTES.get(decode.cache, ""),
+            note=_NOTES.get(decode.algorithm) or _NOTES.get(decode.cache, ""),
         )
 
     @property
@@ -166,6 +172,7 @@ class Model:
 
 
 _NOTES = {
+    "diffusion_gemma": "no log-probability in closed form: logprobs are 0; events are the changes of the best guesses",
     "prefix": "approximate prefix cache: log-probabilities come from stale keys and cannot be recomputed",
     "dual": "approximate dual cache: log-probabilities come from stale keys and cannot be recomputed",
 }
