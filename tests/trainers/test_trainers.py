@@ -320,12 +320,39 @@ def test_frozen_weights_stay(tiny: Callable[..., Model]) -> None:
     assert changed == {name for name in kept if "q_proj" in name}
 
 
+def moved(samples: Sequence[Sample], by: float) -> list[Sample]:
+    """The samples as if the sampler's log-probabilities had been higher by that much."""
+    logprobs = [tuple(logprob + by for logprob in sample.rollout.logprobs) for sample in samples]
+    rollouts = [dataclasses.replace(sample.rollout, logprobs=own) for sample, own in zip(samples, logprobs, strict=True)]
+    return [dataclasses.replace(sample, rollout=rollout) for sample, rollout in zip(samples, rollouts, strict=True)]
+
+
+@pytest.mark.parametrize("minibatches", [1, 2])
+def test_the_gap_between_sampler_and_trainer_is_measured(tiny: Callable[..., Model], minibatches: int) -> None:
+    model = tiny("sdar", torch.float32)
+    metrics = make("tracerl", model, {"lr": 1e-3, "minibatches": minibatches}).step(moved(group(model), 0.3))
+    assert metrics["gap_mean"] == pytest.approx(0.3, abs=1e-4)
+    assert metrics["gap_max"] == pytest.approx(0.3, abs=1e-4)
+    assert metrics["gap_k3"] == pytest.approx(math.exp(-0.3) - 1 + 0.3, abs=1e-4)
+
+
 def test_the_sampler_can_be_the_old_policy(tiny: Callable[..., Model]) -> None:
     model = tiny("sdar", torch.float32)
-    first = make("tracerl", model, {"lr": 0.0, "old": "sampler", "correction": "none"}).step(group(model))
-    assert first["clip_fraction"] == 0.0
-    corrected = make("tracerl", model, {"lr": 0.0, "correction": "truncated"}).step(group(model))
-    assert corrected["loss"] == pytest.approx(first["loss"], abs=1e-4)
+    own = make("tracerl", model, {"lr": 0.0, "old": "sampler"}).step(group(model))
+    assert own["clip_fraction"] == 0.0
+    assert own["loss"] == pytest.approx(make("tracerl", model, {"lr": 0.0}).step(group(model))["loss"], abs=1e-4)
+    other = make("tracerl", model, {"lr": 0.0, "old": "sampler"}).step(moved(group(model), 0.5))
+    assert 0 < other["clip_fraction"] < 1, "the ratio is e^-0.5, which is clipped where the advantage is negative"
+
+
+@pytest.mark.parametrize(("by", "factor"), [(0.3, math.exp(-0.3)), (-5.0, 2.0)])
+def test_the_correction_weighs_by_a_truncated_ratio(tiny: Callable[..., Model], by: float, factor: float) -> None:
+    """The gradient is that of the uncorrected loss times pi_trainer / pi_sampler, at most 2."""
+    model = tiny("sdar", torch.float32)
+    plain = make("tracerl", model, {"lr": 0.0, "kl": "none"}).step(group(model))
+    options = {"lr": 0.0, "kl": "none", "correction": "truncated"}
+    corrected = make("tracerl", model, options).step(moved(group(model), by))
+    assert corrected["grad_norm"] == pytest.approx(factor * plain["grad_norm"], rel=1e-3)
 
 
 @pytest.mark.parametrize(
