@@ -67,7 +67,8 @@ class Optimizer:
     def norm(self) -> float:
         """The norm of the whole gradient, over all ranks when it is sharded."""
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        return float(_whole(nn.utils.get_total_norm(gradients))) if gradients else 0.0
+        # One by one: beside sharded gradients there may be whole ones, which no single call takes together.
+        return math.hypot(*(float(_whole(torch.linalg.vector_norm(gradient))) for gradient in gradients))
 
     def step(self, norm: float, factor: float) -> None:
         """Clip the gradient, whose norm is `norm`, and update with `factor` times the learning rate."""

@@ -7,7 +7,6 @@ refilled is the loop's business.
 
 import random
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -27,6 +26,7 @@ from .optimizing import Optimizer
 from .packing import Batch
 from .parallel import all_max
 from .process import Combination, rewards_to_go, standardised
+from .sharding import copy_of
 from .traces import Trace, trace_of
 from .views import Views
 
@@ -307,6 +307,6 @@ def at_targets(vectors: Sequence[Tensor], work: Work) -> Tensor:
 
 
 def _frozen_copy(network: Any) -> Any:
-    copy = deepcopy(network)
+    copy = copy_of(network)
     copy.requires_grad_(requires_grad=False)
     return copy

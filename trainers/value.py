@@ -5,7 +5,6 @@ the policy's backbone (as in TraceRL's code) or the policy's own. Works for ever
 """
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any, Literal
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from .optimizing import Optimizer, OptimizerOptions
 from .packing import Batch
 from .scoring import hidden_states
+from .sharding import copy_of, replicate
 from .traces import Layout
 
 ValueKind = Literal["none", "separate", "shared"]
@@ -24,10 +24,11 @@ class ValueModel:
 
     def __init__(self, network: Any, options: OptimizerOptions, *, shared: bool) -> None:
         self.shared = shared
-        self.backbone = network.model if shared else deepcopy(network.model)
+        self.backbone = network.model if shared else copy_of(network).model
         like = network.lm_head.weight
         self.head = nn.Linear(network.config.hidden_size, 1, bias=False, device=like.device, dtype=_wide(like.dtype))
         nn.init.zeros_(self.head.weight)
+        replicate(self.head.weight)
         parameters = [*self.head.parameters(), *([] if shared else self.backbone.parameters())]
         self.optimizer = Optimizer(parameters, options)
 
