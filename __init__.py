@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .harness import Sample as Sample
     from .harness import evaluate as evaluate
     from .harness import load_model as load_model
+    from .harness import load_rollouts as load_rollouts
+    from .harness import rollout as rollout
     from .rewards import Completion as Completion
     from .rewards import InputError as InputError
     from .rewards import Message as Message
@@ -47,7 +49,9 @@ _PUBLIC = {
     "evaluate": "harness",
     "load_benchmark": "benchmarks",
     "load_model": "harness",
+    "load_rollouts": "harness",
     "load_verifier": "rewards",
+    "rollout": "harness",
 }
 
 __all__ = sorted([*_PUBLIC, "__version__"])

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .config import RunConfig as RunConfig
+    from .dataset.read import load_rollouts as load_rollouts
     from .evaluate import RunResult as RunResult
     from .evaluate import evaluate as evaluate
     from .models.model import Model as Model
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from .records import Request as Request
     from .records import Rollout as Rollout
     from .records import Sample as Sample
+    from .rollout import rollout as rollout
 
 _PUBLIC = {
     "DecodeConfig": "records",
@@ -24,6 +26,8 @@ _PUBLIC = {
     "Sample": "records",
     "evaluate": "evaluate",
     "load_model": "models.model",
+    "load_rollouts": "dataset.read",
+    "rollout": "rollout",
 }
 
 

@@ -14,13 +14,32 @@ from typing import NoReturn
 from ..rewards.errors import InputError
 from ..sandbox import cli as sandbox
 from ..sandbox.errors import SandboxUnavailable
-from .commands import Commands, compare, doctor, evaluate, fail, listing, report, score, show, validate
+from .commands import (
+    Commands,
+    audit,
+    compare,
+    doctor,
+    evaluate,
+    export,
+    fail,
+    listing,
+    report,
+    rollout,
+    score,
+    show,
+    train,
+    validate,
+)
 
 _COMMANDS = tuple(
     command.add_parser
     for command in (
         evaluate,
+        rollout,
+        export,
         score,
+        audit,
+        train,
         validate,
         compare,
         report,

@@ -17,12 +17,8 @@ from ..rewards.serde import encode
 from .records import DecodeConfig
 from .store import write_atomically
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "dynamic": {"remasking": "dynamic"},
-    "static": {"remasking": "static"},
-    "sequential": {"remasking": "sequential"},
-}
-"""What `--decode NAME` sets."""
+OFFICIAL = "official"
+"""The name under which `--decode` takes the settings of a checkpoint's authors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +28,9 @@ class RunConfig:
     `limit` takes the first problems of each task; `samples` defaults to the task's own; `rule` is the scoring rule, an option of
     the task or of its verifier; `verifier` replaces the task's, `verifier_options` are its options. `threads` are torch's on a
     CPU (default: one for a small model, else torch's own choice), `workers` the processes that verify (default: one per core).
+    `family`, `mask_id` and `block_size` say of the model what its checkpoint does not: which kind it is (a known family's name, a
+    YAML file or a plug-in), its mask token and the block size it was trained with. `adapter` is the directory of a LoRA.
+    `official` takes the decode settings that the checkpoint's authors report for each task; what `decode` sets goes on top.
     """
 
     model: str
@@ -52,6 +51,11 @@ class RunConfig:
     threads: int | None = None
     workers: int | None = None
     max_verifier_errors: float = 0.02
+    family: str | None = None
+    mask_id: int | None = None
+    block_size: int | None = None
+    adapter: str | None = None
+    official: bool = False
 
     def __post_init__(self) -> None:
         _require(bool(self.model), "--model", self.model, "a checkpoint: demo, a directory or a hub id")
@@ -64,6 +68,10 @@ class RunConfig:
         _require(self.workers is None or self.workers >= 1, "workers", self.workers, "at least 1")
         _require(0 <= self.max_verifier_errors <= 1, "max_verifier_errors", self.max_verifier_errors, "a share between 0 and 1")
         _require(self.data is None or len(self.task) == 1, "--data", self.data, "given with a single task only")
+
+    def model_options(self) -> dict[str, Any]:
+        """What `open_checkpoint` and `load_model` are told besides the model's name."""
+        return {name: getattr(self, name) for name in ("revision", "family", "mask_id", "block_size", "adapter")}
 
 
 IDENTITY = (
@@ -80,6 +88,11 @@ IDENTITY = (
     "data",
     "revision",
     "dtype",
+    "family",
+    "mask_id",
+    "block_size",
+    "adapter",
+    "official",
 )
 """Settings that make two runs different runs."""
 
@@ -91,11 +104,13 @@ def _require(holds: bool, name: str, value: object, wanted: str) -> None:
 
 def read_config(file: Path | None, flags: Mapping[str, Any], sets: Sequence[str], preset: str | None) -> RunConfig:
     """Merge a YAML file, flags (None: not given), a decode preset and `--set` assignments into a RunConfig."""
-    data = _read_yaml(file) if file else {}
+    data = read_yaml(file) if file else {}
     for name, value in flags.items():
         if value is not None:
             data[name] = value
-    if preset is not None:
+    if preset == OFFICIAL:
+        data["official"] = True
+    elif preset is not None:
         _merge(data, "decode", _preset(preset))
     for assignment in sets:
         _assign(data, assignment)
@@ -110,9 +125,12 @@ def read_config(file: Path | None, flags: Mapping[str, Any], sets: Sequence[str]
 
 
 def _preset(name: str) -> Mapping[str, Any]:
+    from .decoding.presets import PRESETS
+
     if name not in PRESETS:
-        raise InputError(f"--decode {name}: not one of {', '.join(PRESETS)}{nearest(name, PRESETS)}")
-    return PRESETS[name]
+        known = (OFFICIAL, *PRESETS)
+        raise InputError(f"--decode {name}: not one of {', '.join(known)}{nearest(name, known)}; see `unmask list decoders`")
+    return PRESETS[name].settings
 
 
 def _merge(data: dict[str, Any], section: str, values: Mapping[str, Any]) -> None:
@@ -122,7 +140,8 @@ def _merge(data: dict[str, Any], section: str, values: Mapping[str, Any]) -> Non
     data[section] = {**existing, **values}
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Read a file of settings. Raises InputError when it cannot be read or is no mapping of names."""
     import yaml
 
     try:
@@ -177,7 +196,7 @@ def write_config(config: RunConfig, path: Path) -> None:
 
 def first_difference(ours: RunConfig, path: Path) -> str | None:
     """Compare with the config in a run directory; returns "key: theirs, ours" for the first that makes it another run."""
-    theirs = decode_record(RunConfig, _read_yaml(path), str(path))
+    theirs = decode_record(RunConfig, read_yaml(path), str(path))
     mine, other = encode(ours), encode(theirs)
     for name in IDENTITY:
         if mine[name] != other[name]:

@@ -4,20 +4,20 @@ import yaml
 
 from ..rewards.serde import encode
 from .config import RunConfig
-from .models.checkpoint import fingerprint, open_checkpoint
+from .models.checkpoint import open_checkpoint
 from .plan import TaskPlan, plan_tasks
 
 
 def print_plan(config: RunConfig) -> None:
     """Print settings, checkpoint and tasks as YAML; the `settings` part can be given back with `--config`."""
-    checkpoint = open_checkpoint(config.model, config.revision)
+    checkpoint = open_checkpoint(config.model, **config.model_options())
     plan = {
         "settings": encode(config),
         "checkpoint": {
             "family": checkpoint.family.name,
             "revision": checkpoint.revision,
-            "fingerprint": fingerprint(checkpoint.path),
-            "mask_id": checkpoint.mask_id,
+            "fingerprint": checkpoint.fingerprint(),
+            "mask_id": checkpoint.mask,
             "stop_ids": list(checkpoint.stop_ids),
         },
         "tasks": [_task(task) for task in plan_tasks(config, checkpoint)],

@@ -2,31 +2,37 @@
 
 One thread generates; verdicts come from the pool's processes while it does. Every completion and every verdict is on disk
 as soon as it exists. What is there already is neither generated nor judged again, but for what a verifier could not judge.
+Several processes may share a run (`sharding`); the one that finds it complete writes the results.
 """
 
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..rewards.errors import InputError
+from ..rewards.groups import is_group
 from ..rewards.pool import VerifierPool
-from ..rewards.records import Completion, Problem, Verdict
+from ..rewards.records import Completion, Verdict
 from ..rewards.serde import encode
 from .config import RunConfig, first_difference, write_config
 from .environment import environment
 from .models.checkpoint import open_checkpoint
 from .models.model import load_model
-from .plan import Job, TaskPlan, jobs, plan_tasks
-from .progress import Progress, show_progress
-from .records import Rollout, Sample
+from .plan import Job, Jobs, TaskPlan, plan_tasks
+from .progress import Progress, TaskProgress, show_progress
+from .records import Request, Rollout, Sample
 from .results import TaskResult, VerifierInfo, summarise
-from .store import Generated, Judged, Lock, Log, check_no_strangers, drop_torn_line, make_folder, write_atomically
+from .sharding import CHUNK, Claims, Shard
+from .store import Generated, Judged, Lock, Log, check_no_strangers, drop_torn_line, make_folder, turn, write_atomically
+
+if TYPE_CHECKING:
+    from .dataset.rows import Entry, Origin
 
 SMALL_MODEL = 20_000_000
 """Parameters below which one thread decodes nearly as fast as two on an idle machine, and several times faster on a busy one."""
@@ -38,36 +44,67 @@ class RunError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The results of all tasks, and where the run directory is."""
+    """The results of all tasks, and where the run directory is.
+
+    There are none yet while other processes still work on `missing` completions, and none here if another wrote them.
+    """
 
     tasks: tuple[TaskResult, ...]
     path: Path
+    missing: int = 0
 
 
-def evaluate(config: RunConfig, out: Path | str) -> RunResult:
-    """Score a checkpoint; returns the results that `results.json` holds.
+def evaluate(config: RunConfig, out: Path | str, shard: Shard | None = None) -> RunResult:
+    """Score a checkpoint; returns the results that `results.json` holds. `shard` says which of several processes this is.
 
     Raises InputError for bad settings and RunError when too many samples could not be judged.
     """
-    out = Path(out)
-    plans = plan_tasks(config, open_checkpoint(config.model, config.revision))
+    return run(config, Path(out), write_table, shard)
+
+
+Write = Callable[[Path, Iterator["Entry"], Mapping[str, "Origin"]], None]
+
+
+def write_table(out: Path, entries: "Iterator[Entry]", origins: "Mapping[str, Origin]") -> None:
+    """Leave the samples of a run as one table."""
+    from .dataset.write import write_samples
+
+    write_samples(out / "samples.parquet", entries, origins)
+
+
+def run(config: RunConfig, out: Path, write: Write, shard: Shard | None = None) -> RunResult:
+    """Generate and judge into the run directory `out`; `write` makes a product of the finished samples."""
+    shard = shard or Shard()
+    plans = plan_tasks(config, open_checkpoint(config.model, **config.model_options()))
+    _check_groups(plans, shard)
     make_folder(out)
-    lock = Lock(out)
+    lock = Lock(out, shard.rank)
     try:
-        return _Run(config, out, plans).go()
+        return _Run(config, out, plans, write, shard).go()
     finally:
         lock.release()
 
 
+def _check_groups(plans: list[TaskPlan], shard: Shard) -> None:
+    for plan in plans:
+        if shard.size > 1 and is_group(plan.verifier):
+            raise InputError(
+                f"--verifier {plan.verifier.name}: judges the samples of a problem together, which several processes share; "
+                "judge the finished run with `unmask score`"
+            )
+
+
 class _Run:
-    def __init__(self, config: RunConfig, out: Path, plans: list[TaskPlan]) -> None:
-        self._config, self._out, self._plans = config, out, plans
-        self._check_folder()
-        self._model = load_model(config.model, dtype=config.dtype, device=config.device, revision=config.revision)
-        self._claim_folder()
+    def __init__(self, config: RunConfig, out: Path, plans: list[TaskPlan], write: Write, shard: Shard) -> None:
+        self._config, self._out, self._plans, self._write_product, self._shard = config, out, plans, write, shard
+        with turn(out):
+            self._check_folder()
+        self._model = load_model(config.model, dtype=config.dtype, device=shard.device(config.device), **config.model_options())
         self._set_threads()
-        self._write("environment.json", environment(self._model, config))
-        self._records = Log(out / "records", Generated)
+        with turn(out):
+            self._claim_folder()
+        self._jobs = [Jobs(plan, self._model, config.seed) for plan in plans]
+        self._records = Log(out / "records", Generated, shard.rank)
 
     def _set_threads(self) -> None:
         """Threads that share a small matrix mostly wait for each other, and badly so beside the verifier's processes."""
@@ -79,17 +116,45 @@ class _Run:
             torch.set_num_threads(threads)
 
     def go(self) -> RunResult:
-        from .export import write_problems
-
-        write_problems(self._out / "problems.parquet", (problem for plan in self._plans for problem in plan.problems))
+        claims = Claims(self._out, self._shard)
         try:
-            results = tuple(self._task(plan) for plan in self._plans)
-            self._write_samples()
+            for place, (plan, jobs) in enumerate(self._tasks()):
+                self._task(plan, jobs, claims, place << 40)
+            with turn(self._out):
+                return self._finish()
         finally:
+            claims.close()
             self._records.close()
+
+    def _tasks(self) -> Iterator[tuple[TaskPlan, Jobs]]:
+        return zip(self._plans, self._jobs, strict=True)
+
+    def _finish(self) -> RunResult:
+        """Write the results if nothing is missing, as whoever ends last finds."""
+        self._records.refresh()
+        if self._shard.size > 1 and self._is_written():
+            return RunResult((), self._out)
+        if missing := sum(self._missing(plan, jobs) for plan, jobs in self._tasks()):
+            return RunResult((), self._out, missing)
+        results = tuple(self._summary(plan, jobs) for plan, jobs in self._tasks())
         self._write("results.json", {"schema": 1, "tasks": encode(results)})
+        self._write_samples()
+        self._write(".finished", self._sizes())
         self._check_errors(results)
         return RunResult(results, self._out)
+
+    def _is_written(self) -> bool:
+        """Whether another process has written the results of exactly what there is."""
+        path = self._out / ".finished"
+        return path.exists() and json.loads(path.read_text("utf-8")) == self._sizes()
+
+    def _sizes(self) -> dict[str, int]:
+        parts = sorted([*self._out.glob("records/part-*.jsonl"), *self._out.glob("verdicts/*/part-*.jsonl")])
+        return {str(part.relative_to(self._out)): size for part in parts if (size := part.stat().st_size)}
+
+    def _missing(self, plan: TaskPlan, jobs: Jobs) -> int:
+        with self._verdicts(plan) as verdicts:
+            return sum(not (key in self._records and key in verdicts) for key, _ in jobs.known())
 
     def _check_folder(self) -> None:
         """Refuse a folder that is neither empty nor of the same run."""
@@ -107,57 +172,62 @@ class _Run:
         if not path.exists():
             write_config(self._config, self._out / "config.yaml")
             self._write("identity.json", meant)
-            return
         for name, theirs in json.loads(path.read_text("utf-8")).items():
             if meant.get(name) != theirs:
                 change = f"{name} was {theirs!r}, is now {meant.get(name)!r}"
                 raise InputError(f"--out: {self._out} was made with something else ({change}); choose another folder")
+        self._describe()
 
-    def _task(self, plan: TaskPlan) -> TaskResult:
-        todo = list(jobs(plan, self._model, self._config.seed))
-        done = sum(job.key in self._records for job in todo)
-        verdicts = self._verdicts(plan)
-        session = _Session(self._records, verdicts, plan)
-        try:
-            with (
-                VerifierPool(plan.verifier, self._config.workers) as pool,
-                show_progress(plan.name, plan.total, done) as progress,
-            ):
-                self._generate_and_judge(todo, session.over(pool, progress), plan)
-        finally:
-            verdicts.close()
-            if session.tokens:
-                self._log_session(plan, session)
-        return self._summary(plan, todo)
+    def _describe(self) -> None:
+        """Write down what the run is made with: once, if several processes share it."""
+        from .dataset.write import write_problems
 
-    def _generate_and_judge(self, todo: list[Job], session: "_Session", plan: TaskPlan) -> None:
-        for job in todo:
-            if job.key in self._records:
-                session.judge_recorded(job)
-        missing = {(job.request.problem_id, job.request.sample): job for job in todo if job.key not in self._records}
-        requests = (job.request for job in missing.values())
-        session.start()
-        for rollout in self._model.generate(requests, plan.decode, max_batch=self._config.max_batch):
-            session.add(missing[rollout.problem_id, rollout.sample], rollout)
-        session.finish()
+        if self._shard.rank == 0 or not (self._out / "environment.json").exists():
+            self._write("environment.json", environment(self._model, self._config))
+            origins = self._origins()
+            problems = ((problem, origins[plan.name]) for plan in self._plans for problem in plan.problems)
+            write_problems(self._out / "problems.parquet", problems)
+
+    def _task(self, plan: TaskPlan, jobs: Jobs, claims: Claims, base: int) -> None:
+        name = plan.name if self._shard.size == 1 else f"{plan.name}, {self._shard}"
+        with self._verdicts(plan) as verdicts:
+            session = Session(self._records, verdicts, plan)
+            try:
+                with (
+                    VerifierPool(plan.verifier, self._shard.workers(self._config.workers)) as pool,
+                    show_progress(name, plan.total) as progress,
+                ):
+                    share = _Share(session.over(pool, progress), jobs, claims, base, progress, sync=self._shard.size > 1)
+                    session.start()
+                    for requests in (share.own(), share.others()):
+                        for rollout in self._model.generate(requests, plan.decode, max_batch=self._config.max_batch):
+                            session.add(share.job_of(rollout), rollout)
+                    session.finish()
+            finally:
+                if session.tokens:
+                    self._log_session(plan, session)
 
     def _verdicts(self, plan: TaskPlan) -> Log[Judged]:
         from .identity import verifier_folder
 
-        return Log(self._out / "verdicts" / verifier_folder(plan.verifier), Judged)
+        return Log(self._out / "verdicts" / verifier_folder(plan.verifier), Judged, self._shard.rank)
 
-    def _samples(self, plan: TaskPlan, todo: list[Job]) -> Iterator[tuple[str, Problem, Sample]]:
-        verdicts = self._verdicts(plan)
-        try:
-            for job in todo:
-                record, judged = self._records.get(job.key), verdicts.get(job.key)
-                yield job.key, job.problem, Sample(plan.name, job.problem.id, record.cluster, record.rollout, judged.verdict)
-        finally:
-            verdicts.close()
+    def _origins(self) -> "dict[str, Origin]":
+        from .dataset.origin import origin_of
 
-    def _summary(self, plan: TaskPlan, todo: list[Job]) -> TaskResult:
+        return {plan.name: origin_of(plan, self._config) for plan in self._plans}
+
+    def _entries(self, plan: TaskPlan, jobs: Jobs) -> "Iterator[Entry]":
+        from .dataset.rows import Entry
+
+        with self._verdicts(plan) as verdicts:
+            for key, problem in jobs.known():
+                record, judged = self._records.get(key), verdicts.get(key)
+                yield Entry(key, problem, Sample(plan.name, problem.id, record.cluster, record.rollout, judged.verdict))
+
+    def _summary(self, plan: TaskPlan, jobs: Jobs) -> TaskResult:
         return summarise(
-            (sample for _, _, sample in self._samples(plan, todo)),
+            (entry.sample for entry in self._entries(plan, jobs)),
             plan.benchmark,
             plan.problems,
             task=plan.name,
@@ -171,17 +241,16 @@ class _Run:
         )
 
     def _write_samples(self) -> None:
-        from .export import write_samples
+        entries = (entry for plan, jobs in self._tasks() for entry in self._entries(plan, jobs))
+        self._write_product(self._out, entries, self._origins())
 
-        rows = (row for plan in self._plans for row in self._samples(plan, list(jobs(plan, self._model, self._config.seed))))
-        write_samples(self._out / "samples.parquet", rows)
-
-    def _log_session(self, plan: TaskPlan, session: "_Session") -> None:
+    def _log_session(self, plan: TaskPlan, session: "Session") -> None:
         line = {"task": plan.name, "samples": session.samples, "tokens": session.tokens, "seconds": round(session.seconds, 3)}
         path = self._out / "sessions.jsonl"
-        drop_torn_line(path)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(f"{json.dumps(line)}\n")
+        with turn(self._out):
+            drop_torn_line(path)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"{json.dumps(line)}\n")
 
     def _tokens_per_second(self, plan: TaskPlan) -> float | None:
         path = self._out / "sessions.jsonl"
@@ -216,7 +285,7 @@ def nothing_generated(rollout: Rollout) -> Verdict:
     return Verdict(0.0, "unparsed", detail=f"nothing was generated: {rollout.detail}")
 
 
-class _Session:
+class Session:
     """One task in one process: writes what comes, hands it to the pool, and writes the verdicts."""
 
     def __init__(self, records: Log[Generated], verdicts: Log[Judged], plan: TaskPlan) -> None:
@@ -227,8 +296,9 @@ class _Session:
         self.samples = self.tokens = 0
         self._started: float | None = None
         self._ended: float | None = None
+        self.when_stored: Callable[[str], None] | None = None
 
-    def over(self, pool: VerifierPool, progress: Progress) -> "_Session":
+    def over(self, pool: VerifierPool, progress: Progress) -> "Session":
         self._pool, self._progress = pool, progress
         return self
 
@@ -250,15 +320,40 @@ class _Session:
         self._judge(job, rollout)
 
     def judge_recorded(self, job: Job) -> None:
-        """Judge a completion of an earlier session, unless that was done. A verifier's error is not a verdict: it tries again."""
-        known = self._verdicts.get(job.key).verdict if job.key in self._verdicts else None
-        if known is None or known.status == "verifier_error":
+        """Judge a completion of an earlier session, unless that was done."""
+        known = self.verdict(job)
+        if known is None:
             self._judge(job, self._records.get(job.key).rollout)
         else:
             self._progress.judged(known)
 
+    def has(self, job: Job) -> bool:
+        """Whether its completion is there."""
+        return job.key in self._records
+
+    def verdict(self, job: Job) -> Verdict | None:
+        """The verdict that is there. A verifier's error is none, unless it is of this launch: then it was tried again."""
+        with self._changed:
+            if job.key not in self._verdicts:
+                return None
+            verdict = self._verdicts.get(job.key).verdict
+            stale = verdict.status == "verifier_error" and not self._verdicts.is_new(job.key)
+        return None if stale else verdict
+
+    def refresh(self) -> None:
+        """Read what other processes have written."""
+        with self._changed:
+            self._records.refresh()
+            self._verdicts.refresh()
+
+    def sync(self) -> None:
+        """Have all that was written where other machines see it."""
+        self._records.sync()
+        self._verdicts.sync()
+
     def finish(self) -> None:
         """Wait for all verdicts."""
+        self._pool.give_up_groups()
         with self._changed:
             self._changed.wait_for(lambda: self._waiting == 0)
         if self._failure is not None:
@@ -271,7 +366,8 @@ class _Session:
         completion = completion_of(rollout)
         with self._changed:
             self._waiting += 1
-        self._pool.submit(job.problem, completion).add_done_callback(partial(self._when_judged, job.key))
+        verdict = self._pool.submit(job.problem, completion, self._plan.samples)
+        verdict.add_done_callback(partial(self._when_judged, job.key))
 
     def _when_judged(self, key: str, future: Future[Verdict]) -> None:
         """Called by the pool, in its own thread or here: keep the verdict, or what went wrong, for this thread to raise."""
@@ -288,3 +384,71 @@ class _Session:
         with self._changed:
             self._verdicts.append(Judged(key, verdict))
         self._progress.judged(verdict)
+        if self.when_stored is not None:
+            self.when_stored(key)
+
+
+class _Share:
+    """The jobs of a task that fall to this process: claims chunks of them, and gives back those that are done."""
+
+    def __init__(self, session: Session, jobs: Jobs, claims: Claims, base: int, progress: TaskProgress, *, sync: bool) -> None:
+        self._session, self._jobs, self._claims, self._base, self._progress = session, jobs, claims, base, progress
+        self._sync, self._count = sync, -(-len(jobs) // CHUNK)
+        self._lock = threading.Lock()
+        self._chunks: dict[str, int] = {}
+        self._left: dict[int, int] = {}
+        self._asked: dict[tuple[str, int], Job] = {}
+        session.when_stored = self._stored
+
+    def own(self) -> Iterator[Request]:
+        """Yield what this process is to generate; what was generated and not judged is judged on the way."""
+        return self._requests(self._claims.own(self._count))
+
+    def others(self) -> Iterator[Request]:
+        """The same of what others have not begun."""
+        return self._requests(self._claims.others(self._count))
+
+    def _requests(self, chunks: Iterator[int]) -> Iterator[Request]:
+        for chunk in chunks:
+            jobs = [self._jobs[number] for number in range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self._jobs)))]
+            if not self._todo(jobs) or self._claim(chunk, jobs):
+                yield from self._missing(jobs)
+
+    def job_of(self, rollout: Rollout) -> Job:
+        return self._asked.pop((rollout.problem_id, rollout.sample))
+
+    def _todo(self, jobs: list[Job]) -> list[str]:
+        return [job.key for job in jobs if not self._session.has(job) or self._session.verdict(job) is None]
+
+    def _claim(self, chunk: int, jobs: list[Job]) -> bool:
+        if not self._claims.take(self._base + chunk):
+            return False
+        self._session.refresh()  # another process may have done some of it before it gave the chunk back, or died
+        if todo := self._todo(jobs):
+            with self._lock:
+                self._chunks |= dict.fromkeys(todo, chunk)
+                self._left[chunk] = len(todo)
+        else:
+            self._claims.give_back(self._base + chunk)
+        return True
+
+    def _missing(self, jobs: list[Job]) -> Iterator[Request]:
+        for job in jobs:
+            if self._session.has(job):
+                self._progress.present()
+                self._session.judge_recorded(job)
+            else:
+                self._asked[job.request.problem_id, job.request.sample] = job
+                yield job.request
+
+    def _stored(self, key: str) -> None:
+        """A verdict is written; after the last of a chunk other processes may look whether that is so."""
+        with self._lock:
+            chunk = self._chunks.pop(key)
+            self._left[chunk] -= 1
+            if self._left[chunk]:
+                return
+            del self._left[chunk]
+        if self._sync:
+            self._session.sync()
+        self._claims.give_back(self._base + chunk)

@@ -5,18 +5,21 @@ sum of its rewards. Repeating the command goes on after the last verdict that wa
 """
 
 import json
-from collections import deque
+import sys
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TextIO
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 from ..benchmarks.base import Benchmark
 from ..rewards.errors import InputError, nearest
+from ..rewards.groups import is_group
 from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Problem, Verdict
-from ..rewards.serde import dumps, encode, read_jsonl
+from ..rewards.serde import dump_line, encode, read_jsonl
 from ..rewards.verifier import Verifier
 from .evaluate import completion_of, nothing_generated
 from .progress import ScoreProgress
@@ -125,6 +128,7 @@ class Judge:
         self._tally = TaskTally(benchmark, (problems or {}).values())
         self._statuses: dict[str, int] = {}
         self._completions = 0
+        self._sizes: Counter[str] = Counter()
 
     def run(self, **facts: Any) -> ScoreResult:
         """Judge what is left to judge and write `verdicts.jsonl` and `results.json`."""
@@ -168,21 +172,45 @@ class Judge:
     def _judge_rest(self, task: str | None) -> None:
         path = self._out / "verdicts.jsonl"
         drop_torn_line(path)
+        if is_group(self._verifier):
+            self._sizes = Counter(
+                _problem_id(entry.answer) for entry in read_answers(self._source, task) if entry.verdict is None
+            )
         inputs = enumerate(read_answers(self._source, task))
         done = self._recount(path, inputs) if path.exists() else 0
         progress = ScoreProgress(done)
-        with path.open("a", encoding="utf-8") as file, VerifierPool(self._verifier, self._workers) as pool:
+        with path.open("ab") as file, VerifierPool(self._verifier, self._workers) as pool:
+            self._rejoin(pool, task, done)
             waiting: deque[tuple[_Item, Future[Verdict]]] = deque()
+            # A group is judged once its last sample was read, however far away that is.
+            ahead = AHEAD if not self._sizes else sys.maxsize
             for number, entry in inputs:
                 item = self._item(number, entry)
-                waiting.append((item, _judged(pool, item.problem, entry)))
-                while waiting and (len(waiting) >= AHEAD or waiting[0][1].done()):
+                waiting.append((item, self._judged(pool, item.problem, entry)))
+                while waiting and (len(waiting) >= ahead or waiting[0][1].done()):
                     self._write(file, progress, *waiting.popleft())
             while waiting:
                 self._write(file, progress, *waiting.popleft())
         progress.finish()
         if self._completions == 0:
             raise InputError(f"{self._source}: holds no completions")
+
+    def _rejoin(self, pool: VerifierPool, task: str | None, done: int) -> None:
+        """Judge again what was written of groups that are not complete: the rest of them needs it."""
+        if not self._sizes:
+            return
+        written = Counter(_problem_id(entry.answer) for entry in islice(read_answers(self._source, task), done))
+        for number, entry in enumerate(islice(read_answers(self._source, task), done)):
+            name = _problem_id(entry.answer)
+            if written[name] < self._sizes[name]:
+                self._judged(pool, self._problem(entry.answer, number), entry)
+
+    def _judged(self, pool: VerifierPool, problem: Problem, entry: _Input) -> "Future[Verdict]":
+        if entry.verdict is None:
+            return pool.submit(problem, entry.completion, self._sizes[_problem_id(entry.answer)])
+        decided: Future[Verdict] = Future()
+        decided.set_result(entry.verdict)
+        return decided
 
     def _recount(self, path: Path, inputs: Iterator[tuple[int, _Input]]) -> int:
         """Count the verdicts that are there, beside the lines they belong to."""
@@ -199,7 +227,7 @@ class Judge:
         return _Item(entry.answer.id, self._problem(entry.answer, number))
 
     def _problem(self, answer: Answer, number: int) -> Problem:
-        name, place = answer.problem_id or answer.id, f"{self._source}, line {number + 1}"
+        name, place = _problem_id(answer), f"{self._source}, line {number + 1}"
         if self._problems is None:
             if answer.reference is None:
                 raise InputError(f"{place}: field 'reference': missing; a verifier alone needs it (or give --task)")
@@ -209,7 +237,7 @@ class Judge:
             raise InputError(f"{place}: field 'problem_id': the task has no problem {name!r}{hint}")
         return self._problems[name]
 
-    def _write(self, file: TextIO, progress: ScoreProgress, item: _Item, future: Future[Verdict]) -> None:
+    def _write(self, file: BinaryIO, progress: ScoreProgress, item: _Item, future: Future[Verdict]) -> None:
         """Write a verdict, after waiting for it if need be."""
         verdict = future.result()
         line = Scored(
@@ -222,7 +250,7 @@ class Judge:
             verdict.detail,
             verdict.parts,
         )
-        file.write(f"{dumps(line)}\n")
+        file.write(dump_line(line))
         file.flush()
         self._count(item, verdict)
         progress.judged(verdict)
@@ -233,12 +261,8 @@ class Judge:
         self._tally.add(item.problem.id, item.problem.cluster, found.reward, found.parts)
 
 
-def _judged(pool: VerifierPool, problem: Problem, entry: _Input) -> "Future[Verdict]":
-    if entry.verdict is None:
-        return pool.submit(problem, entry.completion)
-    decided: Future[Verdict] = Future()
-    decided.set_result(entry.verdict)
-    return decided
+def _problem_id(answer: Answer) -> str:
+    return answer.problem_id or answer.id
 
 
 def _size(source: Path) -> int:

@@ -11,9 +11,11 @@ from ..rewards.plugins import load_verifier
 from ..rewards.records import Problem
 from ..rewards.verifier import Verifier
 from .config import RunConfig
+from .decoding.presets import official
+from .decoding.settings import resolve
 from .identity import completion_key, request_seed
 from .models.checkpoint import Checkpoint
-from .models.model import Model, resolve
+from .models.model import Model
 from .records import DecodeConfig, Request
 
 
@@ -47,6 +49,8 @@ class Job:
 
 def plan_tasks(config: RunConfig, checkpoint: Checkpoint) -> list[TaskPlan]:
     """Load every task of a run. Raises InputError for what is unknown, missing or not allowed."""
+    if checkpoint.tokenizer.chat_template is None:
+        raise InputError(f"{checkpoint.path}: the tokenizer has no chat template; add `chat_template` to tokenizer_config.json")
     plans = [_plan(name, config, checkpoint) for name in config.task]
     names = [plan.name for plan in plans]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -58,7 +62,7 @@ def plan_tasks(config: RunConfig, checkpoint: Checkpoint) -> list[TaskPlan]:
 def _plan(name: str, config: RunConfig, checkpoint: Checkpoint) -> TaskPlan:
     benchmark, verifier = load_task(name, config.data, config.task_options, config.rule, config.verifier, config.verifier_options)
     problems = checked_problems(benchmark)[: config.limit]
-    decode = config.decode
+    decode = official(config.decode, checkpoint, benchmark.name) if config.official else config.decode
     if decode.max_new_tokens is None:
         decode = replace(decode, max_new_tokens=_suggested(benchmark, "max_new_tokens"))
     if not decode.stop:
@@ -101,9 +105,38 @@ def _suggested(benchmark: Benchmark, name: str) -> Any:
 
 
 def jobs(plan: TaskPlan, model: Model, seed: int) -> Iterator[Job]:
-    """Every completion of a task, problem by problem: the samples of a problem come together and share its prompt."""
-    for problem in plan.problems:
-        prompt_ids = model.encode(problem.prompt)
-        for sample in range(plan.samples):
-            request = Request(problem.id, sample, prompt_ids, request_seed(seed, plan.name, problem.id, sample))
-            yield Job(completion_key(model.info, plan.decode, prompt_ids, sample, request.seed), problem, request)
+    """Every completion of a task, in order."""
+    every = Jobs(plan, model, seed)
+    return (every[number] for number in range(len(every)))
+
+
+class Jobs:
+    """Every completion of a task by number, problem by problem: the samples of a problem come together and share its prompt.
+
+    Made when they are asked for; what stays in memory is the key of each that was seen.
+    """
+
+    def __init__(self, plan: TaskPlan, model: Model, seed: int) -> None:
+        self._plan, self._model, self._seed = plan, model, seed
+        self._keys: dict[int, str] = {}
+        self._prompt: tuple[int, tuple[int, ...]] = (-1, ())
+
+    def __len__(self) -> int:
+        return self._plan.total
+
+    def __getitem__(self, number: int) -> Job:
+        place, sample = divmod(number, self._plan.samples)
+        problem, prompt_ids = self._plan.problems[place], self._prompt_ids(place)
+        request = Request(problem.id, sample, prompt_ids, request_seed(self._seed, self._plan.name, problem.id, sample))
+        key = completion_key(self._model.info, self._plan.decode, prompt_ids, sample, request.seed)
+        return Job(self._keys.setdefault(number, key), problem, request)
+
+    def known(self) -> Iterator[tuple[str, Problem]]:
+        """The key and the problem of each, in order; faster than one by one once they were seen."""
+        for number in range(len(self)):
+            yield self._keys.get(number) or self[number].key, self._plan.problems[number // self._plan.samples]
+
+    def _prompt_ids(self, place: int) -> tuple[int, ...]:
+        if self._prompt[0] != place:
+            self._prompt = place, self._model.encode(self._plan.problems[place].prompt)
+        return self._prompt[1]

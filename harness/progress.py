@@ -20,10 +20,16 @@ class Progress(Protocol):
     def judged(self, verdict: Verdict) -> None: ...
 
 
+class TaskProgress(Progress, Protocol):
+    """Is told as well of completions that were there already, as they are found."""
+
+    def present(self) -> None: ...
+
+
 class Counts:
     """Counts behind both displays."""
 
-    def __init__(self, total: int, done: int) -> None:
+    def __init__(self, total: int, done: int = 0) -> None:
         self.total, self.generated, self.fresh = total, done, 0
         self.tokens, self.judged, self.reward, self.errors = 0, 0, 0.0, 0
         self.started = time.monotonic()
@@ -39,6 +45,11 @@ class Counts:
         else:
             self.judged += 1
             self.reward += verdict.reward
+
+    @property
+    def present(self) -> int:
+        """How many completions were there already."""
+        return self.generated - self.fresh
 
     def rates(self) -> str:
         """Tokens a second, running score, errors of the verifier if there are any."""
@@ -73,6 +84,9 @@ class PlainProgress:
     def judged(self, verdict: Verdict) -> None:
         self._counts.add_verdict(verdict)
 
+    def present(self) -> None:
+        self._counts.generated += 1
+
 
 class ScoreProgress:
     """For scoring existing completions, whose number is not known beforehand: a line every few seconds."""
@@ -98,9 +112,9 @@ class ScoreProgress:
 
 
 @contextmanager
-def show_progress(name: str, total: int, done: int) -> Iterator[Progress]:
-    """Show a task's progress until the block ends; `done` completions are there already."""
-    counts = Counts(total, done)
+def show_progress(name: str, total: int) -> Iterator[TaskProgress]:
+    """Show a task's progress until the block ends."""
+    counts = Counts(total)
     if not sys.stdout.isatty():
         yield PlainProgress(name, counts)
     else:
@@ -116,9 +130,9 @@ def show_progress(name: str, total: int, done: int) -> Iterator[Progress]:
             TimeRemainingColumn(elapsed_when_finished=True),
         )
         with Bar(*columns) as bar:
-            yield _RichProgress(bar, bar.add_task(name, total=total, completed=done, rates=""), counts)
+            yield _RichProgress(bar, bar.add_task(name, total=total, rates=""), counts)
     seconds = time.monotonic() - counts.started
-    resumed = f" ({done} were there already)" if done else ""
+    resumed = f" ({counts.present} were there already)" if counts.present else ""
     print(f"{name}: {counts.generated}/{total} samples{resumed} in {seconds:.1f} s, {counts.rates()}", flush=True)
 
 
@@ -132,6 +146,10 @@ class _RichProgress:
 
     def judged(self, verdict: Verdict) -> None:
         self._counts.add_verdict(verdict)
+        self._show()
+
+    def present(self) -> None:
+        self._counts.generated += 1
         self._show()
 
     def _show(self) -> None:

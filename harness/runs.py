@@ -7,14 +7,15 @@ run may be looked at while another process works on it. Not covered: the folders
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..rewards.errors import InputError
 from ..rewards.records import Message, Problem, Verdict
 from ..rewards.serde import decode, read_jsonl
-from .records import DecodeConfig, ModelInfo, Rollout, Sample
+from .dataset.rows import sample_of
+from .records import Sample
 from .results import TaskResult
 from .store import Generated, Judged
 
@@ -98,7 +99,7 @@ class Run:
     def samples(self) -> Iterator[Row]:
         """Its samples: all of a finished run, in the order of its table; else those that are judged, in the order they came."""
         if self.finished:
-            return (_row(row) for row in self._table("samples.parquet"))
+            return (Row(row["id"], sample_of(row, f"sample {row['id']}")) for row in self._table("samples.parquet"))
         return self._logged()
 
     def _table(self, name: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -146,33 +147,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected an object, found {type(data).__name__}")
     return data
-
-
-def _row(row: dict[str, Any]) -> Row:
-    """Put the records back together that `export` took apart."""
-    rollout = {name: row[name] for name in _ROLLOUT} | {"events": json.loads(row["events"])}
-    rollout |= {"token_ids": row["completion_ids"], "text": row["completion"][0]["content"]}
-    rollout |= {"decode": _settings(DecodeConfig, row["decode"]), "model": _settings(ModelInfo, row["model"])}
-    verdict = {name: row[name] for name in ("reward", "status", "extracted", "expected", "detail")}
-    verdict |= {
-        "parts": json.loads(row["parts"]),
-        "step_rewards": json.loads(row["step_rewards"]),
-        "seconds": row["verify_seconds"],
-    }
-    where = f"sample {row['id']}"
-    sample = Sample(
-        row["task"], row["problem_id"], row["cluster"], decode(Rollout, rollout, where), decode(Verdict, verdict, where)
-    )
-    return Row(row["id"], sample)
-
-
-@lru_cache(maxsize=64)
-def _settings(kind: type[Any], text: str) -> Any:
-    """The same for all samples of a task."""
-    return decode(kind, json.loads(text), f"a sample's {kind.__name__}")
-
-
-_ROLLOUT = (
-    *("problem_id", "sample", "seed", "prompt_ids", "length", "step_map", "logprobs", "confidences", "block_size"),
-    *("block_offset", "forward_passes", "cache", "finish", "seconds"),
-)

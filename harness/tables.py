@@ -43,7 +43,8 @@ def print_parts(results: Sequence[TaskResult | ScoreResult]) -> None:
 def describe(result: TaskResult) -> str:
     """Under which conditions a score was got, in one line."""
     decode = result.decode
-    rule = f"{decode.remasking} {decode.threshold}" if decode.remasking == "dynamic" else decode.remasking
+    rule: str = decode.remasking if decode.algorithm == "block" else decode.algorithm
+    rule = f"{rule} {decode.threshold}" if rule in ("dynamic", "threshold") else rule
     return (
         f"metric {result.metric}; decode {rule}, block {decode.block_size}, {decode.steps_per_block} steps, "
         f"temperature {decode.temperature:g}, "

@@ -4,6 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .compose import Cascade as Cascade
+    from .compose import Gate as Gate
+    from .compose import Part as Part
+    from .compose import Weighted as Weighted
     from .errors import InputError as InputError
     from .limits import PoolLimits as PoolLimits
     from .plugins import load_verifier as load_verifier
@@ -16,15 +20,19 @@ if TYPE_CHECKING:
     from .verifier import Verifier as Verifier
 
 _PUBLIC = {
+    "Cascade": "compose",
     "Completion": "records",
+    "Gate": "compose",
     "InputError": "errors",
     "Message": "records",
+    "Part": "compose",
     "PoolLimits": "limits",
     "Problem": "records",
     "StepReward": "records",
     "Verdict": "records",
     "Verifier": "verifier",
     "VerifierPool": "pool",
+    "Weighted": "compose",
     "load_verifier": "plugins",
 }
 

@@ -28,10 +28,11 @@ _RESTARTS = 3  # deaths of the warm parent in a row, without a verdict between t
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """One (problem, completion), encoded, on its way to a verdict."""
+    """One problem and `size` completions of it, encoded, on its way to as many verdicts. Its limits grow with its size."""
 
     message: bytes
-    future: "Future[Verdict]" = field(default_factory=Future)
+    future: "Future[tuple[Verdict, ...]]" = field(default_factory=Future)
+    size: int = 1
     attempts: int = 0
 
 
@@ -212,7 +213,7 @@ class Supervisor:
             if worker.killed is not None:
                 times.append(worker.killed + GRACE)
             elif worker.item and self._setup.wall is not None:
-                times.append(worker.started + self._setup.wall)
+                times.append(worker.started + self._setup.wall * worker.item.size)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _hear_worker(self, worker: _Worker) -> None:
@@ -240,13 +241,14 @@ class Supervisor:
         if item is None:
             return
         self._deaths = 0
-        verdict = _verdict(message)
-        if verdict.status == "verifier_error":
+        verdicts = _verdicts(message)
+        failed = next((verdict for verdict in verdicts if verdict.status == "verifier_error"), None)
+        if failed is not None:
             worker.item = item
-            self._kill(worker, verdict.detail)
+            self._kill(worker, failed.detail)
             return
         worker.ready = not message["last"]
-        item.future.set_result(verdict)
+        item.future.set_result(verdicts)
 
     def _kill(self, worker: _Worker, why: str) -> None:
         worker.ready = False
@@ -262,10 +264,13 @@ class Supervisor:
             if worker.killed is not None:
                 if now > worker.killed + GRACE:
                     self._parent.kill()
-            elif worker.item and self._setup.wall is not None and now >= worker.started + self._setup.wall:
+            elif worker.item and self._setup.wall is not None:
+                wall = self._setup.wall * worker.item.size
+                if now < worker.started + wall:
+                    continue
                 self._hear_worker(worker)
                 if worker.item and worker.killed is None:
-                    self._kill(worker, f"took longer than {self._setup.wall:g} s")
+                    self._kill(worker, f"took longer than {wall:g} s")
 
     def _hear_parent(self) -> None:
         reports = self._parent.reports()
@@ -304,7 +309,8 @@ class Supervisor:
             self._selector.unregister(worker.sock)
         worker.sock.close()
         if worker.item:
-            cpu = f"used more than {self._setup.cpu:g} s of CPU" if self._setup.cpu else "used too much CPU"
+            limit = self._setup.cpu and self._setup.cpu * worker.item.size
+            cpu = f"used more than {limit:g} s of CPU" if limit else "used too much CPU"
             self._attempt_failed(worker, worker.why or (cpu if why == "cpu" else f"the worker {why}"))
 
     def _attempt_failed(self, worker: _Worker, why: str) -> None:
@@ -316,7 +322,7 @@ class Supervisor:
             return
         spent = time.monotonic() - worker.started
         detail = f"{why} ({ATTEMPTS} attempts)"
-        item.future.set_result(Verdict(reward=None, status="verifier_error", seconds=spent, detail=detail))
+        item.future.set_result((Verdict(reward=None, status="verifier_error", seconds=spent, detail=detail),) * item.size)
 
     def _parent_died(self) -> None:
         """All workers die with the warm parent. Start another, unless it never came up or dies again and again."""
@@ -330,10 +336,11 @@ class Supervisor:
         self._open_parent()
 
 
-def _verdict(message: dict[str, Any]) -> Verdict:
+def _verdicts(message: dict[str, Any]) -> tuple[Verdict, ...]:
     if "error" in message:
-        return Verdict(reward=None, status="verifier_error", detail=str(message["error"]))
+        return (Verdict(reward=None, status="verifier_error", detail=str(message["error"])),)
     try:
-        return replace(decode(Verdict, message["verdict"], "verdict"), seconds=message["seconds"])
+        verdicts = [decode(Verdict, verdict, "verdict") for verdict in message["verdicts"]]
     except InputError as error:
-        return Verdict(reward=None, status="verifier_error", detail=str(error))
+        return (Verdict(reward=None, status="verifier_error", detail=str(error)),)
+    return tuple(replace(verdict, seconds=message["seconds"] / len(verdicts)) for verdict in verdicts)

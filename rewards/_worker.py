@@ -41,7 +41,8 @@ def _serve(sock: socket.socket, verifier: Callable[..., Any], cpu: float | None)
     _send(sock, {"ready": True})
     while True:
         problem, completion = _item(_wire.receive(sock))
-        signal.setitimer(signal.ITIMER_PROF, cpu or 0)
+        share = len(completion) if isinstance(completion, list) else 1
+        signal.setitimer(signal.ITIMER_PROF, (cpu or 0) * share)
         started = time.monotonic()
         answer = _judge(verifier, problem, completion)
         answer["seconds"] = time.monotonic() - started
@@ -52,12 +53,18 @@ def _serve(sock: socket.socket, verifier: Callable[..., Any], cpu: float | None)
             return
 
 
-def _judge(verifier: Callable[..., Any], problem: Problem, completion: Completion) -> dict[str, Any]:
+def _judge(verifier: Callable[..., Any], problem: Problem, completion: Completion | list[Completion]) -> dict[str, Any]:
     try:
-        verdict = verifier(problem, completion)
-        if not isinstance(verdict, Verdict):
-            return {"error": f"the verifier returned {type(verdict).__name__}, not a Verdict"}
-        answer = {"verdict": encode(verdict)}
+        if isinstance(completion, list):
+            verdicts = list(verifier.verify_group(problem, completion))  # type: ignore[attr-defined]
+            if len(verdicts) != len(completion):
+                return {"error": f"the verifier returned {len(verdicts)} verdicts for {len(completion)} completions"}
+        else:
+            verdicts = [verifier(problem, completion)]
+        for verdict in verdicts:
+            if not isinstance(verdict, Verdict):
+                return {"error": f"the verifier returned {type(verdict).__name__}, not a Verdict"}
+        answer: dict[str, Any] = {"verdicts": encode(verdicts)}
         _wire.frame(answer)
     except MemoryError:
         return {"error": "the verifier ran out of memory"}
@@ -70,14 +77,19 @@ def _send(sock: socket.socket, message: dict[str, Any]) -> None:
     sock.sendall(_wire.frame(message))
 
 
-def _item(data: Any) -> tuple[Problem, Completion]:
+def _item(data: Any) -> tuple[Problem, Completion | list[Completion]]:
     """Rebuild the records the supervisor took apart: it validated them, so they are not checked again."""
-    problem, completion = data
+    problem, answer = data
     prompt = tuple(Message(role, content) for role, content in problem.pop("prompt"))
+    completions = [_completion(fields) for fields in (answer if isinstance(answer, list) else [answer])]
+    return Problem(prompt=prompt, **problem), completions if isinstance(answer, list) else completions[0]
+
+
+def _completion(fields: dict[str, Any]) -> Completion:
     for name in ("token_ids", "step_map"):
-        if completion[name] is not None:
-            completion[name] = tuple(completion[name])
-    return Problem(prompt=prompt, **problem), Completion(**completion)
+        if fields[name] is not None:
+            fields[name] = tuple(fields[name])
+    return Completion(**fields)
 
 
 def _limit_memory(memory: int | None) -> None:

@@ -20,8 +20,19 @@ from .verifier import Verifier, as_verifier
 
 VERIFIERS: Mapping[str, str] = MappingProxyType(
     {
+        "arithmetic": "unmask.rewards.arithmetic:ArithmeticVerifier",
+        "brevity": "unmask.rewards.groups:BrevityVerifier",
+        "choice": "unmask.rewards.matching:ChoiceVerifier",
         "code": "unmask.rewards.code:CodeVerifier",
+        "exact": "unmask.rewards.matching:ExactVerifier",
+        "format": "unmask.rewards.shape:FormatVerifier",
+        "json": "unmask.rewards.structured:JsonVerifier",
+        "length": "unmask.rewards.shape:LengthVerifier",
         "math": "unmask.rewards.math:MathVerifier",
+        "numeric": "unmask.rewards.matching:NumericVerifier",
+        "regex": "unmask.rewards.patterns:RegexVerifier",
+        "repetition": "unmask.rewards.shape:RepetitionVerifier",
+        "tests": "unmask.rewards.program_steps:TestsVerifier",
     }
 )
 
@@ -33,8 +44,15 @@ def load_verifier(spec: str, **options: object) -> Verifier:
     """Return the verifier called `spec`, made with `options`.
 
     A class is called with the options; a ready object is returned as it is; a plain function
-    `def reward(problem, completion) -> float` is wrapped, named after `spec`, its version a hash of its source.
+    `def reward(problem, completion) -> float` is wrapped, named after `spec`, its version a hash of its source. A YAML file is a
+    composition of verifiers (`compose_yaml`).
     """
+    if spec.endswith((".yaml", ".yml")):
+        from .compose_yaml import load_yaml
+
+        if options:
+            raise InputError(f"{spec!r} is a composition and takes no options ({', '.join(options)}); write them into the file")
+        return load_yaml(Path(spec), spec)
     return as_verifier(load_object(spec, "unmask.verifiers", VERIFIERS), spec, options)
 
 

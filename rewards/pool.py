@@ -15,7 +15,7 @@ import queue
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, replace
 from types import TracebackType
@@ -24,6 +24,7 @@ from typing import TypeVar
 from . import _wire
 from ._supervisor import Item, Setup, Supervisor
 from .errors import InputError
+from .groups import is_group
 from .limits import PoolLimits as PoolLimits
 from .plugins import loaded_files
 from .records import Completion, Problem, Verdict
@@ -45,7 +46,7 @@ class VerifierPool:
         self, verifier: Verifier, workers: int | None = None, limits: PoolLimits | None = None, pending: int | None = None
     ) -> None:
         self.verifier = verifier
-        self.workers = _cores() if workers is None else workers
+        self.workers = usable_cores() if workers is None else workers
         self.limits: PoolLimits = limits or getattr(verifier, "limits", None) or PoolLimits()
         self.pending = pending or 16 * self.workers
         if self.workers < 1 or self.pending < 1:
@@ -54,25 +55,43 @@ class VerifierPool:
         self._key = getattr(verifier, "cache_key", None)
         self._cache: OrderedDict[str, Verdict] = OrderedDict()
         self._places = threading.BoundedSemaphore(self.pending)
+        self._groups: dict[str, list[tuple[Completion, Future[Verdict]]]] = {}
+        self._judges_groups = is_group(verifier)
         self._pid = os.getpid()
         self._closed = False
         self._supervisor = Supervisor(_setup(verifier, self.workers, self.limits))
 
-    def submit(self, problem: Problem, completion: Completion) -> "Future[Verdict]":
+    def submit(self, problem: Problem, completion: Completion, group: int = 1) -> "Future[Verdict]":
         """Queue one item and return its future. Blocks while the pool is full; do not call it from a future's callback then.
 
-        The future raises InputError when the verifier cannot be loaded, and RuntimeError when the pool is closed first.
+        A verifier of groups waits until `group` completions of the problem were submitted and judges them together; other
+        verifiers do not mind. The future raises InputError when the verifier cannot be loaded, and RuntimeError when the pool
+        is closed first.
         """
         self._check_open()
+        if self._judges_groups:
+            return self._join(problem, completion, group)
         if verdict := self._decide_here(problem, completion):
             return _done(verdict)
-        item = Item(_encode(problem, completion))
-        self._places.acquire()
-        item.future.add_done_callback(lambda _: self._places.release())
+        future: Future[Verdict] = Future()
         if self._key and (key := self._key(problem, completion)) is not None:
-            item.future.add_done_callback(lambda future: self._remember(key, future))
-        self._supervisor.put(item)
-        return item.future
+            future.add_done_callback(lambda future: self._remember(key, future))
+        item = Item(_encode(problem, completion))
+        future.add_done_callback(lambda future: future.cancelled() and item.future.cancel())
+        self._put(item, [future])
+        return future
+
+    def submit_group(self, problem: Problem, completions: Sequence[Completion]) -> "list[Future[Verdict]]":
+        """Queue all samples of a problem for a verifier of groups."""
+        return [self.submit(problem, completion, len(completions)) for completion in completions]
+
+    def give_up_groups(self) -> None:
+        """Say that no further completions come: groups that are not complete get `verifier_error` verdicts."""
+        for problem, members in self._groups.items():
+            detail = f"problem {problem!r}: only {len(members)} samples of its group are here, and they are judged together"
+            for _, future in members:
+                future.set_result(Verdict(reward=None, status="verifier_error", detail=detail))
+        self._groups.clear()
 
     def map(self, items: Iterable[tuple[Key, Problem, Completion]]) -> Iterator[tuple[Key, Verdict]]:
         """Judge (key, problem, completion) triples; yield (key, verdict) in completion order.
@@ -94,6 +113,7 @@ class VerifierPool:
     def close(self, *, abort: bool = False) -> None:
         """Wait for what is queued (or drop it, with `abort`), end the worker processes, return when they are gone."""
         self._closed = True
+        self.give_up_groups()
         if os.getpid() == self._pid:
             self._supervisor.stop(abort=abort)
 
@@ -110,6 +130,23 @@ class VerifierPool:
             raise RuntimeError("this verification pool is closed")
         if self._supervisor.failure is not None:
             raise self._supervisor.failure
+
+    def _join(self, problem: Problem, completion: Completion, group: int) -> "Future[Verdict]":
+        future: Future[Verdict] = Future()
+        members = self._groups.setdefault(problem.id, [])
+        members.append((completion, future))
+        if len(members) >= group:
+            del self._groups[problem.id]
+            item = Item(_encode(problem, [completion for completion, _ in members]), size=len(members))
+            self._put(item, [future for _, future in members])
+        return future
+
+    def _put(self, item: Item, futures: "list[Future[Verdict]]") -> None:
+        """Hand an item to the supervisor; its verdicts, or what went wrong, go to `futures`."""
+        self._places.acquire()
+        item.future.add_done_callback(lambda done: _distribute(done, futures))
+        item.future.add_done_callback(lambda _: self._places.release())
+        self._supervisor.put(item)
 
     def _decide_here(self, problem: Problem, completion: Completion) -> Verdict | None:
         if self._quick and (verdict := _timed(self._quick, problem, completion)):
@@ -149,11 +186,12 @@ def _pickled(verifier: Verifier) -> tuple[bytes, bool]:
         ) from None
 
 
-def _encode(problem: Problem, completion: Completion) -> bytes:
+def _encode(problem: Problem, completion: Completion | list[Completion]) -> bytes:
     fields = {name: getattr(problem, name) for name in ("id", "task", "reference", "metadata", "cluster")}
     fields["prompt"] = [[message.role, message.content] for message in problem.prompt]
     try:
-        return _wire.frame([fields, asdict(completion)])
+        answer = [asdict(one) for one in completion] if isinstance(completion, list) else asdict(completion)
+        return _wire.frame([fields, answer])
     except (TypeError, ValueError) as error:
         raise InputError(f"problem {problem.id!r} cannot be sent to a verifier: {error}; references are JSON data") from None
 
@@ -169,6 +207,22 @@ def _timed(quick: Callable[[Problem, Completion], Verdict | None], problem: Prob
     return None if verdict is None else replace(verdict, seconds=time.perf_counter() - started)
 
 
+def _distribute(done: "Future[tuple[Verdict, ...]]", futures: "list[Future[Verdict]]") -> None:
+    """Pass on an item's verdicts, its error, or that it was dropped."""
+    if done.cancelled():
+        for future in futures:
+            future.cancel()
+        return
+    error = done.exception()
+    for place, future in enumerate(futures):
+        if not future.set_running_or_notify_cancel():
+            continue
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(done.result()[place])
+
+
 def _done(verdict: Verdict) -> "Future[Verdict]":
     future: Future[Verdict] = Future()
     future.set_result(verdict)
@@ -179,5 +233,6 @@ def _result(finished: tuple[Key, "Future[Verdict]"]) -> tuple[Key, Verdict]:
     return finished[0], finished[1].result()
 
 
-def _cores() -> int:
+def usable_cores() -> int:
+    """The processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import orjson
+
 from .errors import InputError, nearest
 
 T = TypeVar("T")
@@ -22,10 +24,16 @@ T = TypeVar("T")
 
 def encode(value: Any) -> Any:
     """Return `value` as JSON data: dataclasses become dicts (with their `schema` version, if they have one)."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        out = {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if dataclasses.is_dataclass(kind):
         version = getattr(value, "schema", None)
-        return out if version is None else {"schema": version, **out}
+        out = {} if version is None else {"schema": version}
+        for name, plain in _names(kind):
+            item = getattr(value, name)
+            out[name] = list(item) if plain else encode(item)
+        return out
     if isinstance(value, Mapping):
         return {key: encode(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -33,9 +41,50 @@ def encode(value: Any) -> Any:
     return value
 
 
+_PLAIN = {str, int, float, bool, type(None)}
+
+
+@cache
+def _names(kind: Any) -> tuple[tuple[str, bool], ...]:
+    """The fields of a dataclass, and which of them are tuples of numbers: long ones, whose elements need no call each."""
+    hints = _hints(kind)
+    return tuple((field.name, hints[field.name] in (tuple[int, ...], tuple[float, ...])) for field in dataclasses.fields(kind))
+
+
 def dumps(value: Any) -> str:
-    """Encode `value` as one line of JSON."""
-    return json.dumps(encode(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    """Encode `value` as JSON. Raises ValueError where a number is not finite."""
+    return dump_line(value)[:-1].decode()
+
+
+def dump_line(value: Any) -> bytes:
+    """Encode `value` as one line of JSON in UTF-8, with its newline. Raises ValueError where a number is not finite."""
+    data = encode(value)
+    _check_finite(data)
+    try:
+        return orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # half a surrogate pair, or an integer beyond 64 bits: rare, and the slower way knows them
+        return json.dumps(data, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def _check_finite(data: Any) -> None:
+    """JSON has no word for NaN and the infinities, and orjson would write null."""
+    if isinstance(data, float):
+        if not math.isfinite(data):
+            raise ValueError(f"JSON cannot hold {data}")
+    elif isinstance(data, dict):
+        for item in data.values():
+            _check_finite(item)
+    elif isinstance(data, list) and not _sums_up(data):
+        for item in data:
+            _check_finite(item)
+
+
+def _sums_up(values: list[Any]) -> bool:
+    """Whether these are numbers with a finite sum: then each is finite, which is told faster than one by one."""
+    try:
+        return math.isfinite(sum(values))
+    except (TypeError, OverflowError):
+        return False
 
 
 def decode(kind: type[T], data: Any, where: str) -> T:

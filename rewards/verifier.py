@@ -15,12 +15,12 @@ import hashlib
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from .errors import InputError, nearest
-from .records import Completion, Problem, Verdict
+from .records import Completion, Problem, StepReward, Verdict
 
 
 @runtime_checkable
@@ -48,9 +48,17 @@ class FunctionVerifier:
     options: dict[str, object] = field(default_factory=dict)
 
     def __call__(self, problem: Problem, completion: Completion) -> Verdict:
-        """Return the function's number as a verdict; a Verdict is passed through, None means that it could not judge."""
+        """Return the function's number as a verdict; a Verdict is passed through, None means that it could not judge.
+
+        A list of (start, end, value) is a process reward: its sum is the reward.
+        """
         result = self.function(problem, completion, **self.options)
-        return result if isinstance(result, Verdict) else verdict_of(result, self.name)
+        if isinstance(result, Verdict):
+            return result
+        if isinstance(result, list):
+            steps = tuple(step if isinstance(step, StepReward) else StepReward(*step) for step in result)
+            return replace(verdict_of(sum(step.value for step in steps), self.name), step_rewards=steps)
+        return verdict_of(result, self.name)
 
 
 def verdict_of(reward: object, name: str) -> Verdict:
@@ -82,13 +90,18 @@ def as_verifier(found: object, spec: str, options: Mapping[str, object]) -> Veri
     return found
 
 
-def _wrap(function: Callable[..., Any], spec: str, options: Mapping[str, object]) -> FunctionVerifier:
+def _wrap(function: Callable[..., Any], spec: str, options: Mapping[str, object]) -> Verifier:
+    signature = inspect.signature(function)
     try:
-        inspect.signature(function).bind(None, None)
+        signature.bind(None, None)
     except TypeError:
-        raise InputError(f"{spec!r}: expected a function of (problem, completion), found {inspect.signature(function)}") from None
+        raise InputError(f"{spec!r}: expected a function of (problem, completion), found {signature}") from None
     _check_options(function, spec, options, skip=2)
     version = _source_hash(function, options)
+    if list(signature.parameters)[1] == "completions":
+        from .groups import GroupFunction
+
+        return GroupFunction(function, spec, version, dict(options))
     return FunctionVerifier(function, spec, version, dict(options))
 
 

@@ -40,5 +40,11 @@ class Trainer(Protocol):
         ...
 
 
-TRAINERS: Mapping[str, str] = {}
+TRAINERS: Mapping[str, str] = {
+    "coupled": "unmask.trainers.masked:Coupled",
+    "random-mask": "unmask.trainers.masked:RandomMask",
+    "rft": "unmask.trainers.rft:RFT",
+    "sft": "unmask.trainers.sft:SFT",
+    "tracerl": "unmask.trainers.tracerl:TraceRL",
+}
 """Trainers that come with the package: name to `module:Class`."""

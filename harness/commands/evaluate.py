@@ -2,9 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...rewards.errors import InputError
 from . import Commands, fail
+
+if TYPE_CHECKING:
+    from ..evaluate import RunResult
+    from ..sharding import Shard
 
 _EXAMPLE = """\
 examples:
@@ -24,6 +29,12 @@ def add_parser(commands: Commands) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_run_flags(command)
+    command.set_defaults(run=_eval)
+
+
+def add_run_flags(command: argparse.ArgumentParser) -> None:
+    """The flags of every command that generates and judges into a run directory."""
     command.add_argument("--model", metavar="M", help="demo, a checkpoint directory, or a hub id")
     command.add_argument("--task", metavar="T[,T]", help="benchmarks, separated by commas (see `unmask list tasks`)")
     command.add_argument("--out", metavar="DIR", type=Path, help="run directory; an existing one of the same run is resumed")
@@ -31,29 +42,43 @@ def add_parser(commands: Commands) -> None:
     command.add_argument("--limit", metavar="N", type=int, help="only the first N problems of each task")
     command.add_argument("--samples", metavar="K", type=int, help="samples per problem (default: the task's)")
     command.add_argument("--seed", metavar="S", type=int, help="seed of all sampling (default 0)")
-    command.add_argument("--decode", metavar="NAME", help="decoding preset: dynamic (default), static, sequential")
+    command.add_argument(
+        "--decode",
+        metavar="NAME",
+        help="decoder: dynamic (default), official (the authors' settings), or one of `unmask list decoders`",
+    )
     command.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="any other setting, repeatable")
     command.add_argument("--data", metavar="PATH", help="read the task's problems from this file")
     command.add_argument("--verifier", metavar="V", help="judge with this verifier instead of the task's")
     command.add_argument("--rule", metavar="R", help="scoring rule, where the task or its verifier knows several")
     command.add_argument("--max-batch", metavar="N", type=int, help="sequences that share a forward pass (default 32)")
     command.add_argument("--revision", metavar="R", help="revision of a hub checkpoint")
+    add_model_options(command)
     command.add_argument("--dtype", metavar="D", help="auto (default), float32, bfloat16, float16")
     command.add_argument("--device", metavar="D", help="auto (default), cpu, cuda, cuda:1, ...")
     command.add_argument("--report", action="store_true", help="write report.html as well (see `unmask report`)")
     command.add_argument("--dry-run", action="store_true", help="print the resolved plan and stop")
-    command.set_defaults(run=_eval)
 
 
-_EVAL_FLAGS = (
+def add_model_options(command: argparse.ArgumentParser) -> None:
+    """The flags that say of a model what its checkpoint does not."""
+    command.add_argument("--family", metavar="F", help="which kind of model it is: a name of `unmask list models`, or FILE.yaml")
+    command.add_argument("--mask-id", metavar="N", type=int, help="id of its mask token")
+    command.add_argument("--block-size", metavar="N", type=int, help="the block size it was trained with")
+    command.add_argument("--adapter", metavar="DIR", help="a LoRA to add to it (needs the extra `lora`)")
+
+
+RUN_FLAGS = (
     *("model", "task", "limit", "samples", "seed", "data", "verifier", "rule", "max_batch", "revision", "dtype", "device"),
+    *("family", "mask_id", "block_size", "adapter"),
 )
+"""Names of the flags that are settings of the run."""
 
 
 def _eval(args: argparse.Namespace) -> int:
     from ..config import read_config
 
-    config = read_config(args.config, {name: getattr(args, name) for name in _EVAL_FLAGS}, args.set, args.decode)
+    config = read_config(args.config, {name: getattr(args, name) for name in RUN_FLAGS}, args.set, args.decode)
     if args.dry_run:
         from ..dry_run import print_plan
 
@@ -62,16 +87,27 @@ def _eval(args: argparse.Namespace) -> int:
     if args.out is None:
         raise InputError("--out missing; give a folder for the run, for example --out runs/first")
     from ..evaluate import RunError, evaluate
-    from ..tables import print_results
+    from ..sharding import shard_from_environment
 
+    shard = shard_from_environment()
     try:
-        result = evaluate(config, args.out)
+        result = evaluate(config, args.out, shard)
     except RunError as error:
         return fail(error, 1)
-    print_results(result.tasks)
+    print_outcome(result, shard)
     print(f"run directory: {result.path}")
     if args.report:
         from ..report.build import write_report
 
         print(f"report: {write_report(result.path).path}")
     return 0
+
+
+def print_outcome(result: "RunResult", shard: "Shard") -> None:
+    """Print the results, or that other processes are still at work."""
+    from ..tables import print_results
+
+    if result.tasks:
+        print_results(result.tasks)
+    elif result.missing:
+        print(f"{shard} has nothing left to do; {result.missing} samples are other processes', the last of which reports")

@@ -1,28 +1,36 @@
 """Reads a checkpoint directory: where it is, what it is, whether all of it is there.
 
-Covered: local directories, the embedded model, hub ids (fetched through huggingface_hub); config, tokenizer, stop tokens, mask
-token, weights on transformers' own class with no key missing or left over, and a fingerprint of the weights. Not covered:
-checkpoints that are not safetensors.
+Covered: local directories, the embedded model, hub ids (fetched through huggingface_hub) and a fingerprint of the weights. Not
+covered: telling the family (`recognition`), reading its settings (`settings`), loading the weights (`network`).
 """
 
 import hashlib
-import json
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...rewards.errors import InputError, nearest
-from .families import Family, recognise
+from .adapter import Adapter, open_adapter
+from .families import Family
+from .recognition import choose
+from .settings import Setting, find_block_size, find_mask, find_stops, load_tokenizer, read_json
+from .translation import rows_of, whole
 
 EMBEDDED = {"demo": Path(__file__).parent / "demo"}
 """Models that come with the package, by name."""
 
+SETTINGS = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+"""What a checkpoint's fingerprint covers besides its weights."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint that was found and understood; its weights are not loaded yet."""
+    """A checkpoint that was found and understood; its weights are not loaded yet.
+
+    `mask` is None for a family without a mask token. `found` says where each setting came from, for a person; `given` holds the
+    settings that the user gave, which are part of the checkpoint's identity.
+    """
 
     id: str
     path: Path
@@ -30,25 +38,76 @@ class Checkpoint:
     family: Family
     config: dict[str, Any]
     tokenizer: Any
-    mask_id: int
+    mask: int | None
     stop_ids: tuple[int, ...]
     block_size: int | None
+    found: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)
+    adapter: Adapter | None = None
+
+    @property
+    def mask_id(self) -> int:
+        """The mask token. Raises InputError for a family that has none."""
+        if self.mask is None:
+            raise InputError(f"{self.id}: the family {self.family.name} has no mask token")
+        return self.mask
+
+    @property
+    def rows(self) -> int:
+        """The rows of the embedding table: every token id lies below."""
+        return rows_of(self.config, str(self.path / "config.json"))
+
+    def fingerprint(self) -> str:
+        """A short hash of what the directory holds and of the settings given: the same for the same model, wherever it lies."""
+        own = fingerprint(self.path)
+        return own if not self.given else hashlib.sha256(f"{own} {sorted(self.given.items())}".encode()).hexdigest()[:16]
 
 
-def open_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
-    """Find and read a checkpoint by embedded name, directory or hub id. Raises InputError for what is wrong with it."""
+def open_checkpoint(
+    name: str,
+    revision: str | None = None,
+    *,
+    family: str | None = None,
+    mask_id: int | None = None,
+    block_size: int | None = None,
+    adapter: str | None = None,
+) -> Checkpoint:
+    """Find and read a checkpoint by embedded name, directory or hub id. Raises InputError for what is wrong with it.
+
+    `family`, `mask_id` and `block_size` say what the checkpoint does not: a known family's name, a YAML file or a plug-in (see
+    `recognition`), the id of the mask token, and the block size the model was trained with. `adapter` is a directory with a LoRA.
+    """
     path, resolved = _locate(name, revision)
-    config = _read_json(path / "config.json", f"{name}: no config.json in {path}; give the directory of a checkpoint")
-    family = recognise(config, str(path / "config.json"))
-    for field, needed in (("vocab_size", True), ("block_size", False), ("max_position_embeddings", False)):
-        _check_whole(config, field, path, needed=needed)
-    tokenizer = _load_tokenizer(path)
-    mask_id = _mask_id(config, tokenizer, family, path)
-    generation = path / "generation_config.json"
-    hints = _read_json(generation, "") if generation.exists() else {}
-    stop_ids = _stop_ids(config, hints, tokenizer, path)
-    block_size = config.get("block_size") or family.default_block_size
-    return Checkpoint(name, path, resolved, family, config, tokenizer, mask_id, stop_ids, block_size)
+    where = str(path / "config.json")
+    config = read_json(path / "config.json", f"{name}: no config.json in {path}; give the directory of a checkpoint")
+    kind, why, *told = choose(config, where, f"{name} {path}", family)
+    if config.get("max_position_embeddings") is not None:
+        whole(config["max_position_embeddings"], "max_position_embeddings", where)
+    tokenizer = load_tokenizer(path)
+    mask = find_mask(config, tokenizer, kind, path, _given(mask_id, "--mask-id", told[0], f"{family}, mask_id"))
+    hints = read_json(path / "generation_config.json", "") if (path / "generation_config.json").exists() else {}
+    stops = find_stops(config, hints, tokenizer, kind, path)
+    size = find_block_size(config, kind, where, _given(block_size, "--block-size", told[1], f"{family}, block_size"))
+    found = {"family": why, "mask": mask.where, "block size": size.where, "stop": ", ".join(stops.values())}
+    tuned = None if adapter is None else open_adapter(adapter)
+    given = {"family": _content(family), "mask_id": mask_id, "block_size": block_size}
+    given["adapter"] = None if tuned is None else fingerprint(tuned.path, ("adapter_config.json",))
+    kept = {key: str(value) for key, value in given.items() if value is not None}
+    called = name if adapter is None else f"{name}+{adapter}"
+    return Checkpoint(called, path, resolved, kind, config, tokenizer, mask.value, tuple(stops), size.value, found, kept, tuned)
+
+
+def _given(flag: int | None, name: str, told: int | None, where: str) -> Setting | None:
+    """What the user said: on the command line, else in the description of the family."""
+    if flag is not None:
+        return Setting(flag, name)
+    return None if told is None else Setting(told, where)
+
+
+def _content(family: str | None) -> str | None:
+    """What identifies a family that was given: a file's content, else its name."""
+    file = None if family is None else Path(family)
+    return file.read_text("utf-8") if file is not None and file.suffix in (".yaml", ".yml") and file.is_file() else family
 
 
 def _locate(name: str, revision: str | None) -> tuple[Path, str]:
@@ -89,123 +148,14 @@ def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
     return path, path.name
 
 
-def _read_json(path: Path, missing: str) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(missing) from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: expected an object, found {type(data).__name__}")
-    return data
-
-
-def _check_whole(config: dict[str, Any], name: str, path: Path, *, needed: bool) -> None:
-    value = config.get(name)
-    if value is None and not needed:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{path / 'config.json'}: field {name!r}: expected a whole number above 0, found {value!r}")
-
-
-def _load_tokenizer(path: Path) -> Any:
-    from transformers import PreTrainedTokenizerFast
-
-    if not (path / "tokenizer.json").exists():
-        raise InputError(f"{path}: no tokenizer.json; copy the tokenizer files of the released model into that directory")
-    _quieten()
-    try:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(path)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: the tokenizer cannot be loaded ({_one_line(error)})") from None
-    if tokenizer.chat_template is None:
-        raise InputError(f"{path}: the tokenizer has no chat template; add `chat_template` to tokenizer_config.json")
-    return tokenizer
-
-
-def _mask_id(config: dict[str, Any], tokenizer: Any, family: Family, path: Path) -> int:
-    """The mask token's id: from the config, else the tokenizer, else the family's token; checked against the vocabulary."""
-    vocabulary = tokenizer.get_vocab()
-    found = config.get("mask_token_id")
-    if found is None and tokenizer.mask_token is not None:
-        found = vocabulary.get(tokenizer.mask_token)
-    if found is None:
-        found = next((vocabulary[token] for token in family.mask_tokens if token in vocabulary), None)
-    if found is None:
-        raise InputError(f"{path}: no mask token: config.json has no mask_token_id and the tokenizer no {family.mask_tokens[0]}")
-    if not isinstance(found, int) or not 0 <= found < config["vocab_size"]:
-        raise InputError(f"{path / 'config.json'}: mask_token_id {found!r} lies outside the vocabulary of {config['vocab_size']}")
-    return found
-
-
-def _stop_ids(config: dict[str, Any], hints: dict[str, Any], tokenizer: Any, path: Path) -> tuple[int, ...]:
-    """Every id that ends a response: those of generation_config and config, and the tokenizer's end token."""
-    given = [*_as_list(hints.get("eos_token_id")), *_as_list(config.get("eos_token_id")), tokenizer.eos_token_id]
-    ids = tuple(dict.fromkeys(i for i in given if i is not None))
-    if not ids:
-        raise InputError(f"{path}: no stop token: neither generation_config.json, config.json nor the tokenizer names one")
-    return ids
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def load_network(checkpoint: Checkpoint, dtype: Any, device: str) -> Any:
-    """Load the weights into transformers' own class. Raises InputError unless every key fits exactly once."""
-    import transformers
-    from safetensors import SafetensorError
-
-    family, path = checkpoint.family, checkpoint.path
-    if not list(path.glob("*.safetensors")):
-        raise InputError(f"{path}: no *.safetensors; unmask loads safetensors only")
-    arguments = family.translate(checkpoint.config, str(path / "config.json"))
-    config = getattr(transformers, f"{family.base}Config")(**arguments)
-    network_class = getattr(transformers, f"{family.base}ForCausalLM")
-    # A wrong shape is to be reported like a wrong key, in one line, not as transformers' table; `_check_keys` refuses it.
-    options = {"output_loading_info": True, "use_safetensors": True, "ignore_mismatched_sizes": True}
-    _quieten()
-    try:
-        network, report = network_class.from_pretrained(path, config=config, dtype=dtype, attn_implementation="sdpa", **options)
-    except SafetensorError as error:
-        raise InputError(f"{path}: the weights are damaged ({_one_line(error)}); copy or download them again") from None
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: the weights cannot be loaded ({_one_line(error)})") from None
-    _check_keys(report, path)
-    return network.to(device).eval()
-
-
-def _quieten() -> None:
-    """transformers' warnings here repeat what `_check_keys` says; its progress bar is for people only."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
-
-
-def _check_keys(report: dict[str, Any], path: Path) -> None:
-    """A key that is missing would silently be random, one that is left over would silently be ignored."""
-    for name, what in (
-        ("missing_keys", "lack"),
-        ("unexpected_keys", "hold unknown"),
-        ("mismatched_keys", "have a wrong shape for"),
-    ):
-        keys = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report.get(name, ()))
-        if keys:
-            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise InputError(f"{path}: the weights {what} {keys[0]}{more}; config.json and weights do not belong together")
-
-
-def fingerprint(path: Path) -> str:
+def fingerprint(path: Path, settings: Sequence[str] = SETTINGS) -> str:
     """A short hash that identifies the checkpoint in a directory, wherever it lies.
 
     Reads the configs and the tokenizer, every safetensors header (names, shapes, offsets) and 64 slices of 4 KiB of each weights
     file, so that it costs milliseconds for large checkpoints and still changes with training or with an edited setting.
     """
     digest = hashlib.sha256()
-    for name in _SETTINGS:
+    for name in settings:
         file = path / name
         digest.update(f"{name}:{file.stat().st_size if file.exists() else -1}\n".encode())
         digest.update(file.read_bytes() if file.exists() else b"")
@@ -214,9 +164,6 @@ def fingerprint(path: Path) -> str:
         for piece in _slices(file):
             digest.update(piece)
     return digest.hexdigest()[:16]
-
-
-_SETTINGS = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
 def _slices(file: Path, count: int = 64, size: int = 4096) -> Iterable[bytes]:
@@ -233,7 +180,3 @@ def _slices(file: Path, count: int = 64, size: int = 4096) -> Iterable[bytes]:
 def _offsets(start: int, total: int, count: int, size: int) -> Sequence[int]:
     room = max(total - start - size, 0)
     return [start + room * i // max(count - 1, 1) for i in range(count)]
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

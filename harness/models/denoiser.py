@@ -1,23 +1,26 @@
-"""The denoiser of a block-causal model: prefill a prompt, run a block against the cache, keep or forget the result.
+"""The denoiser of models whose open block sees nothing behind it: block-causal ones, and those with a causal context.
 
 One buffer per layer holds keys and values of all rows; a row is a sequence being decoded. `run` writes the block's keys
-and values behind the row's context, where the next `run` of the same block overwrites them: a denoising pass keeps nothing,
-and the pass over the finished block is the one whose keys stay. Masks and positions are made here; callers see only tokens
-in and logits out. The cache is exact: a block-causal model never changes the keys of an earlier block.
+and values behind the row's context, where the next `run` of the same block overwrites them: a denoising pass keeps nothing.
+What stays is written by a pass over the finished block: a `run` of its own, or, after `keep`, together with the next `run`,
+which already is the first step of the row's next block. Prompts, too, are run with the first step of their first block. Masks,
+positions and the shift of the predictions are made here; callers see tokens in, and out the hidden states that predict each
+position. The cache is exact: these models never change the keys of an earlier block. Models with full attention: `canvas`.
 
 On a CPU in float32 the result of a row is the same bit for bit whatever the other rows are: rows are padded to a number
-from which matrix kernels no longer depend on it (`row_floor`, measured), and keys to whole vector widths.
+from which matrix kernels no longer depend on it (`floor`), and keys to whole vector widths.
 """
 
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from inspect import signature
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import Cache
 
-from .attention import block_causal
+from .body import Body
+from .memory import CachePlan, Layout, position_bytes
+from .rows import ATTENTION, Blocks, Padding, Piece, Prompt, RowCache
 
 KEY_STEP = 64
 """Keys are padded to a multiple of this, so that sums over keys run in the same lanes whatever the longest row is."""
@@ -25,150 +28,232 @@ KEY_STEP = 64
 GROWTH = 256
 """The cache grows by this many positions at a time."""
 
+Context = Literal["blocks", "prompt_blocks", "causal"]
+"""How the context sees itself: in blocks from position 0, in blocks counted from the end of the prompt, or causally."""
 
-class BlockDenoiser:
-    """Runs blocks of `block_size` tokens for up to `rows` sequences at once. Not thread-safe."""
 
-    def __init__(self, network: Any, block_size: int, rows: int) -> None:
-        self.network = network
-        self.block_size = block_size
-        self._floor = -(-row_floor(network) // block_size)
-        self._cache = _RowCache(network, max(rows, self._floor))
-        self._arguments = signature(network.model.forward).parameters
+class BlockDenoiser(Body):
+    """Runs blocks of `block_size` tokens for up to `rows` sequences at once. Not thread-safe.
 
-    @cached_property
-    def _device(self) -> torch.device:
-        device: torch.device = next(self.network.parameters()).device
-        return device
+    With `shift` a position is predicted by the state before it, the first of a block by the last of its context. `budget` are
+    bytes that the cache may take (None: no limit).
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        block_size: int,
+        rows: int,
+        *,
+        context: Context = "blocks",
+        shift: bool = False,
+        budget: int | None = None,
+    ) -> None:
+        super().__init__(network)
+        self.block_size, self.context, self.shift = block_size, context, shift
+        self.plan = CachePlan(rows, position_bytes(network), budget)
+        self._cache = RowCache()
+        self._prompts: list[tuple[int, list[int]]] = []
+        self._shared: list[tuple[int, int, int]] = []
+        self._kept: list[tuple[int, int, Tensor]] = []
+        self._last = next(network.parameters()).new_zeros(rows, network.config.hidden_size)
+        self._groups = network.config.num_attention_heads // network.config.num_key_value_heads
+        # transformers renamed `past_key_values` to `cache` in 5.24.
+        self._cache_name = "cache" if "cache" in signature(network.model.forward).parameters else "past_key_values"
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory of the cache."""
+        return self._cache.bytes
+
+    def row_count(self, rows: int) -> int:
+        """How many rows a pass over `rows` open blocks takes with its padding."""
+        return max(rows, -(-self.floor // self.block_size))
 
     @torch.inference_mode()
+    def room(self, positions: int, used: int) -> int:
+        """How many rows there may be once a sequence of `positions` is among them; makes the room if the `used` ones still fit.
+
+        With a budget the cache is laid out for whole sequences ahead; without one it grows with them. Raises InputError if the
+        budget does not hold one such sequence.
+        """
+        if self.plan.budget is None:
+            return self.plan.rows
+        wanted = max(-(-positions // KEY_STEP) * KEY_STEP, self._cache.layout.positions)
+        layout = self.plan.layout(wanted)
+        if layout != self._cache.layout and used < layout.rows:
+            self._cache.resize(layout)
+        return layout.rows
+
+    def reset(self, rows: int) -> None:
+        """Forget all rows, give the cache's memory back, and take at most `rows` from now on."""
+        self.plan = replace(self.plan, rows=rows)
+        self._cache = RowCache()
+        self._prompts, self._shared, self._kept = [], [], []
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def prefill(self, row: int, ids: list[int]) -> None:
-        """Write the cache of `row` for whole blocks of prompt, from position 0. `len(ids)` is a multiple of the block size."""
-        positions = torch.arange(len(ids), device=self._device).unsqueeze(0)
-        mask = block_causal(positions, positions, self.block_size).unsqueeze(1)
-        self._cache.prepare(torch.tensor([row], device=self._device), positions, len(ids))
-        self._forward(torch.tensor([ids], device=self._device), positions, mask)
+        """With the next pass, write the cache of `row` from position 0 on: the context before its first block."""
+        self._prompts.append((row, ids))
 
     @torch.inference_mode()
-    def run(self, starts: Tensor, tokens: Tensor, wanted: Tensor) -> Tensor:
-        """Run one block of each of the first n rows on top of its context.
+    def share(self, source: int, target: int, length: int) -> None:
+        """Give `target` the first `length` positions of `source`, a prompt's: how samples share one."""
+        if any(row == source for row, _ in self._prompts):
+            self._shared.append((source, target, length))
+        else:
+            self._cache.copy(source, target, length)
 
-        `starts` (n,) is the absolute position of each block, `tokens` (n, B) its ids, `wanted` (w,) the rows whose logits are
-        needed; returns (w, B, V) float32. The keys of the block stay in the cache until the row runs again from the same start.
+    def keep(self, row: int, start: int, tokens: Tensor) -> None:
+        """With the next pass, write the cache of a finished block: `tokens` (B,) at `start`."""
+        self._kept.append((row, start, tokens))
+
+    @torch.inference_mode()
+    def move(self, source: int, target: int) -> None:
+        """Give `target` the place of `source` in all that follows: how a freed row is filled."""
+        self._cache.copy(source, target, self._cache.layout.positions)
+        self._last[target] = self._last[source]
+        self._kept = [(target if row == source else row, start, tokens) for row, start, tokens in self._kept]
+
+    @torch.inference_mode()
+    def run(self, starts: Tensor, tokens: Tensor, commits: Tensor) -> Tensor:
+        """Run one block of each of the first n rows on top of its context, and whatever waits for this pass.
+
+        `starts` (n,) is the absolute position of each block, `tokens` (n, B) its ids, `commits` (n,) bool the rows whose block is
+        finished and becomes context; returns (w, B, H), the hidden states that predict the positions of the other rows. The keys
+        of a block stay in the cache until the row runs again from the same start.
         """
         n = len(starts)
-        padding = max(self._floor - n, 0)
-        starts = torch.cat([starts, starts.new_zeros(padding)])
-        tokens = torch.cat([tokens, tokens.new_zeros(padding, self.block_size)])
-        positions = starts.unsqueeze(1) + torch.arange(self.block_size, device=self._device)
-        length = -(-(int(starts.max()) + self.block_size) // KEY_STEP) * KEY_STEP
-        keys = torch.arange(length, device=self._device).unsqueeze(0)
-        mask = block_causal(positions, keys, self.block_size).unsqueeze(1)
-        self._cache.prepare(torch.arange(n + padding, device=self._device), positions, length)
-        hidden = self._forward(tokens, positions, mask)
-        return self._head(hidden[:n][wanted])
+        furthest = int(starts.max())
+        starts, tokens, commits = starts.to(self.device), tokens.to(self.device), commits.to(self.device)
+        flat = _Flat(self.device)
+        length = self._add_waiting(flat, furthest + self.block_size)
+        self._add_blocks(flat, slice(0, n), torch.arange(n, device=self.device), starts, tokens, commits, length)
+        hidden = self._forward(flat)[-n * self.block_size :].view(n, self.block_size, -1)
+        aligned = self._aligned(hidden, starts)[~commits]
+        self._last[:n] = torch.where(commits.unsqueeze(1), hidden[:, -1], self._last[:n])
+        return aligned
 
     @torch.inference_mode()
-    def move(self, source: int, target: int) -> None:
-        """Give `target` the cache of `source`: how a freed row is filled, and how samples share one prompt."""
-        self._cache.move(source, target)
+    def settle(self) -> None:
+        """Run what waits for the next pass now: where something is to be read off the context first."""
+        if self._prompts or self._kept:
+            flat = _Flat(self.device)
+            self._add_waiting(flat, max((len(ids) for _, ids in self._prompts), default=1))
+            self._forward(flat)
 
-    def _forward(self, tokens: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
-        # transformers renamed `past_key_values` to `cache` in 5.24.
-        name = "cache" if "cache" in self._arguments else "past_key_values"
-        out = self.network.model(
-            input_ids=tokens, position_ids=positions, attention_mask=mask, use_cache=True, **{name: self._cache}
-        )
-        hidden: Tensor = out.last_hidden_state
+    def next_logits(self, row: int) -> Tensor:
+        """Logits (V,) of the token behind the context of a row: the left-to-right head of models that have one."""
+        return self.logits(self._last[row : row + 1])[0]
+
+    def _aligned(self, hidden: Tensor, starts: Tensor) -> Tensor:
+        if not self.shift:
+            return hidden
+        before = torch.where((starts > 0).unsqueeze(1), self._last[: len(starts)], hidden[:, 0])
+        return torch.cat([before.unsqueeze(1), hidden[:, :-1]], dim=1)
+
+    def _add_waiting(self, flat: "_Flat", positions: int) -> int:
+        """Add prompts and finished blocks; returns how many keys the queries of a row are shown."""
+        for row, ids in self._prompts:
+            self._add_prompt(flat, row, ids)
+        ends = [start + self.block_size for _, start, _ in self._kept]
+        length = self._reserve(max([positions, *ends, *(len(ids) for _, ids in self._prompts)]))
+        if self._kept:
+            rows, begins, kept = zip(*self._kept, strict=True)
+            place = torch.tensor(rows, device=self.device)
+            begin = torch.tensor(begins, device=self.device)
+            everything = torch.ones_like(begin, dtype=torch.bool)
+            self._add_blocks(flat, place, place, begin, torch.stack(kept), everything, length)
+        return length
+
+    def _add_prompt(self, flat: "_Flat", row: int, ids: list[int]) -> None:
+        positions = torch.arange(len(ids), device=self.device)
+        mask = (positions <= self._context_limit(positions).unsqueeze(1)).repeat(self._groups, 1)
+        flat.add(Prompt(row, len(ids), mask), torch.tensor(ids, device=self.device), positions, torch.full_like(positions, row))
+
+    def _context_limit(self, positions: Tensor) -> Tensor:
+        """The last position that each position of a context sees."""
+        size = self.block_size
+        if self.context == "causal":
+            return positions
+        offset = len(positions) % size if self.context == "prompt_blocks" else 0
+        return torch.div(positions - offset, size, rounding_mode="floor") * size + offset + size - 1
+
+    def _add_blocks(
+        self,
+        flat: "_Flat",
+        rows: slice | Tensor,
+        index: Tensor,
+        starts: Tensor,
+        tokens: Tensor,
+        commits: Tensor,
+        length: int,
+    ) -> None:
+        """A block sees its row's keys up to its own end; where the context is causal, a finished one up to each token."""
+        positions = starts.unsqueeze(1) + torch.arange(self.block_size, device=self.device)
+        keys = torch.arange(length, device=self.device)
+        mask = (keys < starts.unsqueeze(1) + self.block_size)[:, None, None]
+        if self.context == "causal":
+            limit = torch.where(commits.unsqueeze(1), positions, positions[:, -1:])
+            mask = (keys <= limit.unsqueeze(-1)).unsqueeze(1).repeat(1, 1, self._groups, 1)
+        index = index.unsqueeze(1).expand_as(positions)
+        flat.add(Blocks(rows, self.block_size, mask), tokens.to(self.device).flatten(), positions.flatten(), index.flatten())
+
+    def _reserve(self, positions: int) -> int:
+        """Make the cache long enough; returns how many keys a row's queries are shown."""
+        length = -(-positions // KEY_STEP) * KEY_STEP
+        if length > self._cache.layout.positions:
+            self._cache.resize(Layout(self.plan.rows, -(-length // GROWTH) * GROWTH))
+        return length
+
+    def _forward(self, flat: "_Flat") -> Tensor:
+        """Run the flat pass; returns the hidden states of its tokens, padding taken off, (tokens, hidden)."""
+        ids, positions, rows = (torch.cat(parts) for parts in (flat.ids, flat.positions, flat.rows))
+        self._cache.prepare(rows, positions, self._shared)
+        pieces = flat.pieces
+        missing = self.floor - len(ids)
+        if missing > 0:
+            ids, positions, pieces = _padded(ids, missing), _padded(positions, missing), [*pieces, Padding(missing)]
+        # transformers leaves a four-dimensional mask as it is; `attend` looks at the pieces' own.
+        unused = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self.device)
+        if self.network.config._attn_implementation != ATTENTION:
+            self.network.set_attn_implementation(ATTENTION)
+        out = self.forward(ids[None], positions[None], unused, use_cache=True, pieces=pieces, **{self._cache_name: self._cache})
+        hidden = out[0, : len(rows)]
+        self._remember(hidden)
+        self._prompts, self._shared, self._kept = [], [], []
         return hidden
 
-    def _head(self, hidden: Tensor) -> Tensor:
-        vocabulary = self.network.lm_head.weight.shape[0]
-        if len(hidden) == 0:
-            return hidden.new_zeros(*hidden.shape[:-1], vocabulary, dtype=torch.float32)
-        flat = hidden.reshape(-1, hidden.shape[-1])
-        missing = max(self._floor * self.block_size - len(flat), 0)
-        logits = self.network.lm_head(torch.cat([flat, flat.new_zeros(missing, flat.shape[-1])]))[: len(flat)]
-        out: Tensor = logits.reshape(*hidden.shape[:-1], vocabulary).float()
-        return out
+    def _remember(self, hidden: Tensor) -> None:
+        """Note the last state of every context that this pass wrote or copied."""
+        start = 0
+        for row, ids in self._prompts:
+            start += len(ids)
+            self._last[row] = hidden[start - 1]
+        for row, _, _ in self._kept:
+            start += self.block_size
+            self._last[row] = hidden[start - 1]
+        for source, target, _ in self._shared:
+            self._last[target] = self._last[source]
 
 
-class _RowCache(Cache):  # type: ignore[misc]
-    """Keys and values of all rows, (rows, kv heads, capacity, head dim) per layer, written at each row's own positions."""
+@dataclass(frozen=True, slots=True)
+class _Flat:
+    """The tokens of a pass, piece after piece."""
 
-    def __init__(self, network: Any, rows: int) -> None:
-        config = network.config
-        self._rows = rows
-        self._capacity = 0
-        self._layers_kv: list[tuple[Tensor, Tensor]] = []
-        self._shape = (config.num_key_value_heads, config.head_dim)
-        self._count = config.num_hidden_layers
-        self._like = next(network.parameters())
-        super().__init__(layers=[])
+    device: torch.device
+    pieces: list[Piece] = field(default_factory=list)
+    ids: list[Tensor] = field(default_factory=list)
+    positions: list[Tensor] = field(default_factory=list)
+    rows: list[Tensor] = field(default_factory=list)
 
-    def prepare(self, rows: Tensor, positions: Tensor, length: int) -> None:
-        """Say where the next forward writes (`rows` (n,), `positions` (n, Q)) and how many keys it reads."""
-        self._target = (rows.unsqueeze(1), positions)
-        self._reads = length
-        self._first, self._last = int(rows[0]), int(rows[-1]) + 1
-        if length > self._capacity:
-            self._grow(-(-length // GROWTH) * GROWTH)
-
-    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        keys, values = self._layers_kv[layer_idx]
-        rows, positions = self._target
-        keys[rows, :, positions] = key_states.transpose(1, 2)
-        values[rows, :, positions] = value_states.transpose(1, 2)
-        return keys[self._first : self._last, :, : self._reads], values[self._first : self._last, :, : self._reads]
-
-    def move(self, source: int, target: int) -> None:
-        for keys, values in self._layers_kv:
-            keys[target], values[target] = keys[source], values[source]
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        return 0
-
-    def _grow(self, capacity: int) -> None:
-        heads, size = self._shape
-        fresh = []
-        for layer in range(self._count):
-            pair = tuple(self._like.new_zeros(self._rows, heads, capacity, size) for _ in range(2))
-            if self._capacity:
-                for new, old in zip(pair, self._layers_kv[layer], strict=True):
-                    new[:, :, : self._capacity] = old
-            fresh.append((pair[0], pair[1]))
-        self._layers_kv, self._capacity = fresh, capacity
+    def add(self, piece: Piece, ids: Tensor, positions: Tensor, rows: Tensor) -> None:
+        self.pieces.append(piece)
+        self.ids.append(ids)
+        self.positions.append(positions)
+        self.rows.append(rows)
 
 
-def row_floor(network: Any) -> int:
-    """The number of tokens from which a row of every linear layer comes out the same bit for bit in any batch.
-
-    Measured on the layer shapes of this model on this machine. Where no such number up to 256 is found, or the model is not in
-    float32 on a CPU, returns 1: results then agree to rounding only.
-    """
-    weight = network.lm_head.weight
-    if weight.device.type != "cpu" or weight.dtype != torch.float32:
-        return 1
-    shapes = {module.weight.shape for module in network.modules() if isinstance(module, torch.nn.Linear)}
-    return max((_floor_of(*shape) for shape in shapes), default=1)
-
-
-_FLOORS: dict[tuple[int, int, int], int] = {}
-_PROBE = 512
-
-
-@torch.inference_mode()
-def _floor_of(outputs: int, inputs: int) -> int:
-    key = (outputs, inputs, torch.get_num_threads())
-    if key not in _FLOORS:
-        generator = torch.Generator().manual_seed(0)
-        weight = torch.randn(min(outputs, 4096), inputs, generator=generator)
-        rows = torch.randn(_PROBE, inputs, generator=generator)
-        expected = torch.nn.functional.linear(rows, weight)
-        _FLOORS[key] = next((size for size in (16, 32, 64, 128, 256) if _stable_from(size, rows, weight, expected)), 1)
-    return _FLOORS[key]
-
-
-def _stable_from(size: int, rows: Tensor, weight: Tensor, expected: Tensor) -> bool:
-    sizes = [n for n in (size, size + 4, size + 12, 2 * size, 3 * size + 8) if n <= _PROBE]
-    return all(torch.equal(torch.nn.functional.linear(rows[-n:], weight), expected[-n:]) for n in sizes)
+def _padded(values: Tensor, missing: int) -> Tensor:
+    return torch.cat([values, values.new_zeros(missing, *values.shape[1:])])

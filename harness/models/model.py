@@ -5,17 +5,21 @@ forward pass changes nothing but the time.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...rewards.errors import InputError
 from ...rewards.records import Message
+from ..decoding.settings import resolve
 from ..records import DecodeConfig, ModelInfo, Request, Rollout
-from .checkpoint import Checkpoint, fingerprint, load_network, open_checkpoint
+from .checkpoint import Checkpoint, open_checkpoint
+from .network import load_network
+
+if TYPE_CHECKING:
+    from ..decoding.ending import TokenRules
+    from ..decoding.usage import Usage
+    from .denoiser import Context
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-
-MAX_NEW_TOKENS = 1024
-"""The length limit where neither the caller nor the task gives one."""
 
 
 class Model:
@@ -30,7 +34,7 @@ class Model:
     @property
     def context(self) -> int:
         """The most positions the model was made for."""
-        return int(self.network.config.max_position_embeddings)
+        return int(self.network.config.get_text_config().max_position_embeddings)
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Token ids of a conversation through the checkpoint's chat template, ready for the assistant's turn.
@@ -48,30 +52,81 @@ class Model:
         """Fill in the model's own block size and steps. Raises InputError for settings the model does not allow."""
         return resolve(decode, self.checkpoint)
 
-    def generate(self, requests: Iterable[Request], decode: DecodeConfig, *, max_batch: int = 32) -> Iterator[Rollout]:
-        """Yield one rollout per request, in completion order. `max_batch` bounds the sequences that share a forward pass."""
-        from ..decoding.block import BlockDecoder, TokenRules
+    def generate(
+        self,
+        requests: Iterable[Request],
+        decode: DecodeConfig,
+        *,
+        max_batch: int = 32,
+        kv_budget: int | None = None,
+        fuse: bool = True,
+        usage: "Usage | None" = None,
+    ) -> Iterator[Rollout]:
+        """Yield one rollout per request, in completion order.
+
+        `max_batch` bounds the sequences that share a forward pass, `kv_budget` the bytes of an exact cache: fewer sequences then
+        share a pass. `fuse` runs prompts and finished blocks together with the denoising steps that follow them; without it they
+        have forward passes of their own, as the published loops do. None of them changes a token. `usage` is counted up.
+        Raises InputError when the budget does not hold one sequence, or the memory does not.
+        """
+        decode = self.resolve(decode)
+        for decoded in self._decoder(decode, max_batch, kv_budget, fuse, usage).run(requests):
+            yield self._rollout(decoded, decode)
+
+    def _decoder(self, decode: DecodeConfig, rows: int, budget: int | None, fuse: bool, usage: "Usage | None") -> Any:
+        """The loop that fits the model's attention."""
+        from ..decoding.block import BlockDecoder
+        from ..decoding.canvas import CanvasDecoder
+        from .canvas import CanvasDenoiser
         from .denoiser import BlockDenoiser
 
-        decode = self.resolve(decode)
-        denoiser = BlockDenoiser(self.network, _whole(decode.block_size), max_batch)
-        tokens = TokenRules(self.checkpoint.mask_id, frozenset(self.checkpoint.stop_ids), self._banned(), self._text)
-        decoder = BlockDecoder(denoiser, tokens, decode, rows=max_batch, context=self.context)
-        for decoded in decoder.run(requests):
-            yield self._rollout(decoded, decode)
+        family, size = self.checkpoint.family, _whole(decode.block_size)
+        tokens = self._token_rules(decode)
+        if decode.algorithm == "diffusion_gemma":
+            from ..decoding.native import NativeDecoder
+
+            return NativeDecoder(self.network, tokens, decode, canvas=size, context=self.context)
+        if family.attention == "full":
+            cache = decode.cache if decode.cache in ("prefix", "dual") else "none"
+            whole = CanvasDenoiser(self.network, size, rows, shift=family.shift, cache=cache, horizon=decode.horizon)
+            return CanvasDecoder(whole, tokens, decode, rows=rows, context=self.context)
+        context: Context = "blocks" if family.alignment == "absolute" else "prompt_blocks"
+        context = "causal" if family.attention == "causal_context" else context
+        denoiser = BlockDenoiser(self.network, size, rows, context=context, shift=family.shift, budget=budget)
+        return BlockDecoder(
+            denoiser,
+            tokens,
+            decode,
+            rows=rows,
+            context=self.context,
+            alignment=family.alignment,
+            first_token=family.first_token,
+            fuse=fuse,
+            usage=usage,
+        )
+
+    def _token_rules(self, decode: DecodeConfig) -> "TokenRules":
+        from ..decoding.choose import Endings
+        from ..decoding.ending import TokenRules
+
+        stops = self.checkpoint.stop_ids
+        endings = Endings(*stops[:2])
+        mask = self.checkpoint.mask_id if self.checkpoint.family.masked else -1
+        return TokenRules(mask, frozenset(stops), self.banned(decode.never), self._text, decode.stop, endings)
 
     def _text(self, ids: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
-    def _banned(self) -> Any:
+    def banned(self, never: str) -> Any:
         """Tokens that are never drawn: the mask, and embedding rows that no token of the tokenizer uses."""
         import torch
 
         weight = self.network.lm_head.weight
-        banned = torch.ones(weight.shape[0], dtype=torch.bool)
+        banned = torch.full((weight.shape[0],), never == "unused")
         banned[[i for i in self.tokenizer.get_vocab().values() if i < len(banned)]] = False
-        banned[self.checkpoint.mask_id] = True
+        if self.checkpoint.family.masked:
+            banned[self.checkpoint.mask_id] = never != "nothing"
         return banned.to(weight.device)
 
     def _rollout(self, decoded: Any, decode: DecodeConfig) -> Rollout:
@@ -90,7 +145,7 @@ class Model:
             logprobs=tuple(sequence.logprobs),
             confidences=tuple(sequence.confidences),
             block_size=_whole(decode.block_size),
-            block_offset=len(request.prompt_ids) % _whole(decode.block_size),
+            block_offset=len(request.prompt_ids) % _whole(decode.block_size) if self._absolute else 0,
             forward_passes=decoded.passes,
             cache=decode.cache,
             finish=decoded.finish,
@@ -100,49 +155,51 @@ class Model:
             seconds=round(decoded.seconds, 6),
             events=tuple(sequence.events),
             detail=decoded.detail,
+            canvas=decoded.canvas,
+            note=_NOTES.get(decode.algorithm) or _NOTES.get(decode.cache, ""),
         )
 
+    @property
+    def _absolute(self) -> bool:
+        """Whether blocks lie at multiples of the block size from position 0."""
+        family = self.checkpoint.family
+        return family.attention == "block_causal" and family.alignment == "absolute"
 
-def load_model(name: str, *, dtype: str = "auto", device: str = "auto", revision: str | None = None) -> Model:
+
+_NOTES = {
+    "diffusion_gemma": "no log-probability in closed form: logprobs are 0; events are the changes of the best guesses",
+    "prefix": "approximate prefix cache: log-probabilities come from stale keys and cannot be recomputed",
+    "dual": "approximate dual cache: log-probabilities come from stale keys and cannot be recomputed",
+}
+
+
+def load_model(
+    name: str,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    revision: str | None = None,
+    family: str | None = None,
+    mask_id: int | None = None,
+    block_size: int | None = None,
+    adapter: str | None = None,
+) -> Model:
     """Load a checkpoint by embedded name, directory or hub id.
 
     `dtype` "auto" is float32 on a CPU and the checkpoint's own elsewhere; `device` "auto" is the first accelerator, else the
-    CPU. Raises InputError in one line for whatever is wrong with the checkpoint or the settings.
+    CPU; `family`, `mask_id` and `block_size` say what the checkpoint does not; `adapter` is a LoRA's directory. Raises
+    InputError in one line for whatever is wrong with the checkpoint or the settings.
     """
     import torch
 
     if dtype not in DTYPES:
         raise InputError(f"--dtype {dtype}: not one of {', '.join(DTYPES)}")
-    checkpoint = open_checkpoint(name, revision)
-    family = checkpoint.family
-    if (family.attention, family.alignment, family.shift) != ("block_causal", "absolute", False):
-        raise InputError(f"--model {name}: checkpoints of the family {family.name} cannot be decoded yet")
+    checkpoint = open_checkpoint(name, revision, family=family, mask_id=mask_id, block_size=block_size, adapter=adapter)
     device = _device(device)
     chosen = ("float32" if device == "cpu" else _own_dtype(checkpoint)) if dtype == "auto" else dtype
     network = load_network(checkpoint, getattr(torch, chosen), device)
-    info = ModelInfo(checkpoint.id, checkpoint.revision, checkpoint.family.name, fingerprint(checkpoint.path), chosen)
+    info = ModelInfo(checkpoint.id, checkpoint.revision, checkpoint.family.name, checkpoint.fingerprint(), chosen)
     return Model(checkpoint, network, info)
-
-
-def resolve(decode: DecodeConfig, checkpoint: Checkpoint) -> DecodeConfig:
-    """Fill in the checkpoint's block size and steps. Raises InputError for settings the checkpoint does not allow."""
-    import dataclasses
-
-    trained = checkpoint.block_size
-    size = decode.block_size or trained
-    if size is None:
-        raise InputError(f"{checkpoint.id}: config.json has no block_size; give it with --set decode.block_size=N")
-    context = int(checkpoint.config.get("max_position_embeddings", 0)) or size
-    if (trained and size % trained and trained % size) or size > context:
-        raise InputError(
-            f"decode.block_size={size}: {checkpoint.id} was trained with blocks of {trained}; "
-            f"allowed are its divisors and multiples up to the context of {context}"
-        )
-    steps = decode.steps_per_block or size
-    if steps > size:
-        raise InputError(f"decode.steps_per_block={steps}: a block of {size} tokens has at most {size} steps")
-    longest = decode.max_new_tokens or MAX_NEW_TOKENS
-    return dataclasses.replace(decode, block_size=size, steps_per_block=steps, max_new_tokens=longest)
 
 
 def _before(text: str, stops: tuple[str, ...]) -> str:

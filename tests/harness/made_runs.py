@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from unmask.harness.config import RunConfig, write_config
-from unmask.harness.export import write_problems, write_samples
+from unmask.harness.dataset.rows import Entry, Origin
+from unmask.harness.dataset.write import write_problems, write_samples
 from unmask.harness.models.checkpoint import EMBEDDED
 from unmask.harness.records import DecodeConfig, Event, ForwardPasses, ModelInfo, Rollout, Sample
 from unmask.harness.results import VerifierInfo, summarise
@@ -67,17 +68,18 @@ def make_run(
     """Write the directory of a finished run with `made[i]` as the samples of problem i."""
     problems = problems or [problem(i) for i in range(len(made))]
     rows = [
-        (f"{number:04}{place:02}", problems[number], _sample(problems[number], place, one, decode, model))
+        Entry(f"{number:04}{place:02}", problems[number], _sample(problems[number], place, one, decode, model))
         for number, samples in enumerate(made)
         for place, one in enumerate(samples)
     ]
     path.mkdir(parents=True)
     write_config(RunConfig(model=model.id, task=("toy",), **config), path / "config.yaml")
-    write_problems(path / "problems.parquet", problems)
-    write_samples(path / "samples.parquet", rows)
+    origin = Origin("toy", "test", "1", "math", "math", {}, "2")
+    write_problems(path / "problems.parquet", ((problem, origin) for problem in problems))
+    write_samples(path / "samples.parquet", rows, {"toy": origin})
     facts = {"task": "toy", "metric": "mean", "samples": max(map(len, made)), "tokens_per_second": 100.0, "data_revision": "1"}
     result = summarise(
-        (sample for _, _, sample in rows),
+        (row.sample for row in rows),
         Toy(),  # type: ignore[arg-type]
         problems,
         **facts,

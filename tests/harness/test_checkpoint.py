@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from unmask.harness.config import RunConfig
 from unmask.harness.models.checkpoint import EMBEDDED, fingerprint, open_checkpoint
-from unmask.harness.models.families import recognise
 from unmask.harness.models.model import Model, load_model
+from unmask.harness.models.recognition import recognise
+from unmask.harness.plan import plan_tasks
 from unmask.rewards.errors import InputError
 
 
@@ -132,9 +134,10 @@ def test_a_missing_tokenizer_is_named(copy: Path) -> None:
     assert "tokenizer.json" in refused(copy)
 
 
-def test_a_tokenizer_without_chat_template_is_refused(copy: Path) -> None:
+def test_a_task_is_refused_without_a_chat_template(copy: Path) -> None:
     edit(copy, "tokenizer_config.json", chat_template=None)
-    assert "chat template" in refused(copy)
+    with pytest.raises(InputError, match="chat template"):
+        plan_tasks(RunConfig(str(copy), ("arith",)), open_checkpoint(str(copy)))
 
 
 def test_a_config_that_is_not_json_is_named(copy: Path) -> None:
@@ -173,7 +176,7 @@ def test_the_fingerprint_follows_the_weights_and_not_the_place(copy: Path) -> No
 
 
 def test_a_family_is_recognised_by_architecture_too() -> None:
-    assert recognise({"model_type": "other", "architectures": ["SDARForCausalLM"]}, "here").name == "sdar"
+    assert recognise({"model_type": "other", "architectures": ["SDARForCausalLM"]}, "here").family.name == "sdar"
 
 
 def test_generation_is_the_same_from_a_copy(copy: Path, demo: Model) -> None:

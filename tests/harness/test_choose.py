@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 from unmask.harness.decoding.choose import choose, draw, filtered, nucleus
-from unmask.harness.decoding.remask import schedule, select
+from unmask.harness.decoding.rules import View, select
+from unmask.harness.decoding.schedules import even
 from unmask.harness.records import DecodeConfig, Remasking
 
 
@@ -101,7 +102,11 @@ def test_a_draw_at_the_edge_is_a_token_with_mass(u: float) -> None:
 
 @pytest.mark.parametrize(("block", "steps", "expected"), [(4, 4, (1, 1, 1, 1)), (8, 3, (3, 3, 2)), (8, 1, (8,)), (5, 2, (3, 2))])
 def test_the_schedule_gives_the_remainder_to_the_first_steps(block: int, steps: int, expected: tuple[int, ...]) -> None:
-    assert schedule(block, steps) == expected
+    assert even(block, steps) == expected
+
+
+def chosen_by(confidence: Tensor, masked: Tensor, count: Tensor, decode: DecodeConfig) -> Tensor:
+    return select(View(confidence, masked, count, torch.zeros_like(count)), decode)
 
 
 def naive_select(confidence: list[float], masked: list[bool], count: int, decode: DecodeConfig) -> set[int]:
@@ -120,7 +125,7 @@ def test_selection_equals_a_plain_loop(remasking: Remasking) -> None:
     masked = torch.rand(200, 6, generator=generator) < 0.6
     count = torch.randint(1, 5, (200,), generator=generator)
     decode = DecodeConfig(remasking=remasking, threshold=0.6)
-    chosen = select(confidence, masked, count, decode)
+    chosen = chosen_by(confidence, masked, count, decode)
     for row in range(200):
         expected = naive_select(confidence[row].tolist(), masked[row].tolist(), int(count[row]), decode)
         assert set(chosen[row].nonzero().flatten().tolist()) == expected
@@ -128,12 +133,13 @@ def test_selection_equals_a_plain_loop(remasking: Remasking) -> None:
 
 def test_a_fixed_position_is_never_selected_even_when_the_count_is_too_large() -> None:
     masked = torch.tensor([[False, True, False, True]])
-    for remasking in ("static", "dynamic", "sequential"):
-        chosen = select(torch.rand(1, 4), masked, torch.tensor([4]), DecodeConfig(remasking=remasking, threshold=2 / 3))
+    rules: tuple[Remasking, ...] = ("static", "dynamic", "sequential")
+    for remasking in rules:
+        chosen = chosen_by(torch.rand(1, 4), masked, torch.tensor([4]), DecodeConfig(remasking=remasking, threshold=2 / 3))
         assert torch.equal(chosen, masked)
 
 
 def test_every_masked_row_makes_progress() -> None:
     masked = torch.tensor([[True, True], [False, True]])
     confidence = torch.full((2, 2), math.exp(-50))
-    assert select(confidence, masked, torch.tensor([1, 1]), DecodeConfig()).any(-1).all()
+    assert chosen_by(confidence, masked, torch.tensor([1, 1]), DecodeConfig()).any(-1).all()

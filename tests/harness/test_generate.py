@@ -139,13 +139,29 @@ def test_the_mask_token_is_never_in_a_response(demo: Model) -> None:
     assert max(rollout.token_ids) < len(demo.tokenizer)
 
 
+STATIC = dataclasses.replace(SAMPLED, remasking="static", steps_per_block=4)
+
+
 def test_passes_are_counted_apart(demo: Model) -> None:
-    static = dataclasses.replace(SAMPLED, remasking="static", steps_per_block=4)
-    rollout = next(demo.generate(requests(demo, 1), static))
+    rollout = next(demo.generate(requests(demo, 1), STATIC, fuse=False))
     passes = rollout.forward_passes
     assert passes.denoise == max(rollout.step_map) + 1 == len(rollout.token_ids)
     assert passes.cache == len(rollout.token_ids) // 4 + bool(rollout.block_offset)
     assert passes.prefill == 1
+
+
+def test_fused_passes_change_no_token_and_are_not_counted_twice(demo: Model) -> None:
+    fused, plain = (next(demo.generate(requests(demo, 1), STATIC, fuse=fuse)) for fuse in (True, False))
+    assert (fused.token_ids, fused.logprobs, fused.step_map) == (plain.token_ids, plain.logprobs, plain.step_map)
+    assert fused.forward_passes.total == fused.forward_passes.denoise == plain.forward_passes.denoise
+
+
+def test_samples_of_one_prompt_share_its_prefill(demo: Model) -> None:
+    prompt = requests(demo, 1)[0].prompt_ids
+    alone = [next(demo.generate([Request("p", i, prompt, i)], SAMPLED)) for i in range(5)]
+    together = sorted(demo.generate([Request("p", i, prompt, i) for i in range(5)], SAMPLED, max_batch=2), key=lambda r: r.sample)
+    assert [r.token_ids for r in alone] == [r.token_ids for r in together]
+    assert [r.logprobs for r in alone] == [r.logprobs for r in together]
 
 
 @pytest.mark.parametrize(
@@ -175,8 +191,9 @@ def test_the_cache_gives_the_logits_of_full_recomputation(demo: Model) -> None:
     denoiser.prefill(0, ids[:16].tolist())
     for start in range(16, 48, 4):
         noisy = torch.full((1, 4), demo.checkpoint.mask_id)
-        denoiser.run(torch.tensor([start]), noisy, torch.tensor([0]))  # leaves nothing behind
-        logits = denoiser.run(torch.tensor([start]), ids[None, start : start + 4], torch.tensor([0]))
+        open_block = torch.tensor([False])
+        denoiser.run(torch.tensor([start]), noisy, open_block)  # leaves nothing behind
+        logits = denoiser.logits(denoiser.run(torch.tensor([start]), ids[None, start : start + 4], open_block))
         positions = torch.arange(start + 4).unsqueeze(0)
         mask = block_causal(positions, positions, 4).unsqueeze(1)
         with torch.inference_mode():

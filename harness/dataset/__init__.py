@@ -1,0 +1,1 @@
+"""Judged rollouts as datasets: schema, writing and reading, views for other trainers, the dataset card."""

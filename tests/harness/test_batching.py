@@ -1,0 +1,44 @@
+"""A request's tokens do not depend on what it shares a pass with: batch size, order, neighbours, padding; for every family.
+
+In float32 on a CPU the whole record is equal, bit for bit. In bfloat16 it is not, and the test says by how much.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import torch
+from unmask.harness.models.model import Model
+from unmask.harness.records import DecodeConfig, Request, Rollout
+
+from .recordings import SHARED, folders, model_of
+
+FOLDERS = [folder for folder in folders(None) if folder.name != "diffusion_gemma"]
+needs_recordings = pytest.mark.skipif(not SHARED.exists(), reason="the shared recordings are not here")
+
+
+def requests(model: Model, count: int) -> list[Request]:
+    """Prompts of many lengths, so that rows are padded and stand at different blocks."""
+    generator = torch.Generator().manual_seed(5)
+    lengths = [3, 70, 9, 17, 33, 4, 64, 21, 58, 12][:count]
+    prompts = [tuple(torch.randint(0, 250, (n,), generator=generator).tolist()) for n in lengths]
+    return [Request(f"p{i}", 0, prompt, seed=100 + i) for i, prompt in enumerate(prompts)]
+
+
+def by_request(rollouts: Iterable[Rollout]) -> dict[str, Rollout]:
+    return {rollout.problem_id: dataclasses.replace(rollout, seconds=0.0) for rollout in rollouts}
+
+
+SAMPLED = DecodeConfig(temperature=1.0, remasking="dynamic", threshold=0.6, max_new_tokens=24, block_size=8)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_batch_size_order_and_neighbours_change_nothing_in_float32(folder: Path) -> None:
+    model = model_of(folder)
+    wanted = requests(model, 10)
+    expected = by_request(model.generate(wanted, SAMPLED, max_batch=1))
+    assert len(expected) == 10
+    assert by_request(model.generate(wanted[::-1], SAMPLED, max_batch=4)) == expected
+    assert by_request(model.generate(wanted, SAMPLED, max_batch=16)) == expected
+    assert by_request(model.generate(wanted[3:5], SAMPLED, max_batch=2)).items() <= expected.items()
