@@ -16,18 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..rewards.errors import InputError
+from ..rewards.groups import is_group
 from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Verdict
 from ..rewards.serde import encode
 from .config import RunConfig, first_difference, write_config
 from .environment import environment
-from .models.checkpoint import open_checkpoint
-from .models.model import load_model
+from .models.model import Model
 from .plan import Job, Jobs, TaskPlan, plan_tasks
 from .progress import Progress, TaskProgress, show_progress
 from .records import Request, Rollout, Sample
 from .results import TaskResult, VerifierInfo, summarise
 from .sharding import CHUNK, Claims, Shard
+from .source import Source, load_source, open_source
 from .store import Generated, Judged, Lock, Log, check_no_strangers, drop_torn_line, make_folder, turn, write_atomically
 
 if TYPE_CHECKING:
@@ -74,21 +75,32 @@ def write_table(out: Path, entries: "Iterator[Entry]", origins: "Mapping[str, Or
 def run(config: RunConfig, out: Path, write: Write, shard: Shard | None = None) -> RunResult:
     """Generate and judge into the run directory `out`; `write` makes a product of the finished samples."""
     shard = shard or Shard()
-    plans = plan_tasks(config, open_checkpoint(config.model, **config.model_options()))
+    source = open_source(config)
+    plans = plan_tasks(config, source)
+    _check_groups(plans, shard)
     make_folder(out)
     lock = Lock(out, shard.rank)
     try:
-        return _Run(config, out, plans, write, shard).go()
+        return _Run(config, out, source, plans, write, shard).go()
     finally:
         lock.release()
 
 
+def _check_groups(plans: list[TaskPlan], shard: Shard) -> None:
+    for plan in plans:
+        if shard.size > 1 and is_group(plan.verifier):
+            raise InputError(
+                f"--verifier {plan.verifier.name}: judges the samples of a problem together, which several processes share; "
+                "judge the finished run with `unmask score`"
+            )
+
+
 class _Run:
-    def __init__(self, config: RunConfig, out: Path, plans: list[TaskPlan], write: Write, shard: Shard) -> None:
+    def __init__(self, config: RunConfig, out: Path, source: Source, plans: list[TaskPlan], write: Write, shard: Shard) -> None:
         self._config, self._out, self._plans, self._write_product, self._shard = config, out, plans, write, shard
         with turn(out):
             self._check_folder()
-        self._model = load_model(config.model, dtype=config.dtype, device=shard.device(config.device), **config.model_options())
+        self._model = load_source(config, source, shard.device(config.device))
         self._set_threads()
         with turn(out):
             self._claim_folder()
@@ -97,6 +109,8 @@ class _Run:
 
     def _set_threads(self) -> None:
         """Threads that share a small matrix mostly wait for each other, and badly so beside the verifier's processes."""
+        if not isinstance(self._model, Model):
+            return
         import torch
 
         small = sum(p.numel() for p in self._model.network.parameters()) < SMALL_MODEL
@@ -266,6 +280,8 @@ class _Run:
 def completion_of(rollout: Rollout) -> Completion:
     """What a verifier gets to see of a rollout: the response proper."""
     length = rollout.length
+    if rollout.trajectory == "none":
+        return Completion(rollout.text, finish=rollout.finish)
     return Completion(rollout.text, rollout.token_ids[:length], rollout.step_map[:length], rollout.finish)
 
 

@@ -3,10 +3,11 @@
 import dataclasses
 import inspect
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from ..benchmarks.registry import list_benchmarks
 from ..rewards.plugins import VERIFIERS, known_names, load_object
+from .decoding.presets import OFFICIAL, PRESETS
 from .models.checkpoint import EMBEDDED
 from .models.families import FAMILIES
 from .models.recognition import REFUSED
@@ -15,7 +16,13 @@ from .tables import console, print_rows
 
 def print_lists(what: str | None) -> None:
     """Print one list, or all with their titles."""
-    lists = {"tasks": _tasks, "models": _models, "verifiers": _verifiers, "trainers": _trainers}
+    lists = {
+        "tasks": _tasks,
+        "models": _models,
+        "decoders": _decoders,
+        "verifiers": _verifiers,
+        "trainers": _trainers,
+    }
     for name, show in lists.items():
         if what in (None, name):
             if what is None:
@@ -47,6 +54,22 @@ def _models() -> None:
     print("another release on one of these bodies: --family NAME or FILE.yaml, --mask-id, --block-size; see docs/models.md")
     print("refused by name:")
     print_rows(("model", "why"), [(entry.name, entry.reason) for entry in REFUSED])
+
+
+def _decoders() -> None:
+    rows = [(name, preset.source, _settings(preset.settings)) for name, preset in PRESETS.items()]
+    print_rows(("decoder", "source", "settings"), rows)
+    official = [
+        (entry.family + (f" ({entry.hint})" if entry.hint else ""), entry.preset, task or "other tasks", _settings(settings))
+        for entry in OFFICIAL
+        for task, settings in entry.tasks.items()
+    ]
+    print_rows(("family (name holds)", "official is", "task", "and"), official)
+    print("any other setting: --set decode.KEY=VALUE (docs/decoding.md)")
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def _verifiers() -> None:
