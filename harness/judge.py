@@ -18,7 +18,7 @@ from ..benchmarks.base import Benchmark
 from ..rewards.errors import InputError, nearest
 from ..rewards.groups import is_group
 from ..rewards.pool import VerifierPool
-from ..rewards.records import Completion, Problem, Verdict
+from ..rewards.records import Completion, Problem, StepReward, Verdict
 from ..rewards.serde import dump_line, encode, read_jsonl
 from ..rewards.verifier import Verifier
 from .evaluate import completion_of, nothing_generated
@@ -56,6 +56,7 @@ class Scored:
     seconds: float
     detail: str
     parts: dict[str, float]
+    step_rewards: tuple[StepReward, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +250,7 @@ class Judge:
             round(verdict.seconds, 6),
             verdict.detail,
             verdict.parts,
+            verdict.step_rewards,
         )
         file.write(dump_line(line))
         file.flush()
