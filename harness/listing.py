@@ -3,10 +3,11 @@
 import dataclasses
 import inspect
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from ..benchmarks.registry import list_benchmarks
 from ..rewards.plugins import VERIFIERS, known_names, load_object
+from .decoding.presets import OFFICIAL, PRESETS
 from .models.checkpoint import EMBEDDED
 from .models.families import FAMILIES
 from .models.recognition import REFUSED
@@ -15,7 +16,14 @@ from .tables import console, print_rows
 
 def print_lists(what: str | None) -> None:
     """Print one list, or all with their titles."""
-    lists = {"tasks": _tasks, "models": _models, "verifiers": _verifiers, "trainers": _trainers}
+    lists = {
+        "tasks": _tasks,
+        "models": _models,
+        "decoders": _decoders,
+        "verifiers": _verifiers,
+        "process-rewards": _process_rewards,
+        "trainers": _trainers,
+    }
     for name, show in lists.items():
         if what in (None, name):
             if what is None:
@@ -49,8 +57,24 @@ def _models() -> None:
     print_rows(("model", "why"), [(entry.name, entry.reason) for entry in REFUSED])
 
 
+def _decoders() -> None:
+    rows = [(name, preset.source, _settings(preset.settings)) for name, preset in PRESETS.items()]
+    print_rows(("decoder", "source", "settings"), rows)
+    official = [
+        (entry.family + (f" ({entry.hint})" if entry.hint else ""), entry.preset, task or "other tasks", _settings(settings))
+        for entry in OFFICIAL
+        for task, settings in entry.tasks.items()
+    ]
+    print_rows(("family (name holds)", "official is", "task", "and"), official)
+    print("any other setting: --set decode.KEY=VALUE (docs/decoding.md)")
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
 def _verifiers() -> None:
-    rows = [(name, *_described(name)) for name in known_names("unmask.verifiers", VERIFIERS)]
+    rows = [(name, *_described(name, "unmask.verifiers", VERIFIERS)) for name in known_names("unmask.verifiers", VERIFIERS)]
     print_rows(("verifier", "what", "options"), rows)
     print(
         "your own: package.module:attribute or file.py:attribute, a function reward(problem, completion) -> float is enough;\n"
@@ -58,9 +82,20 @@ def _verifiers() -> None:
     )
 
 
-def _described(name: str) -> tuple[str, str]:
-    """The first sentence of a verifier's docstring, and its options."""
-    found = load_object(name, "unmask.verifiers", VERIFIERS)
+def _process_rewards() -> None:
+    from .process.base import GROUP, PROCESS_REWARDS, WITH_STEPS
+
+    rows = [(name, *_described(name, "unmask.verifiers", VERIFIERS)) for name in WITH_STEPS]
+    rows += [(name, *_described(name, GROUP, PROCESS_REWARDS)) for name in known_names(GROUP, PROCESS_REWARDS)]
+    print_rows(("process reward", "what", "options"), rows)
+    print(
+        "your own: a verifier whose verdicts have step rewards, or a class with rewards(items, context) (docs/process-rewards.md)"
+    )
+
+
+def _described(name: str, group: str, builtin: Mapping[str, str]) -> tuple[str, str]:
+    """The first sentence of a plug-in's docstring, and its options."""
+    found = load_object(name, group, builtin)
     what = " ".join((inspect.getdoc(found) or "").partition("\n\n")[0].split())
     options = ", ".join(field.name for field in dataclasses.fields(found)) if dataclasses.is_dataclass(found) else ""
     return what.partition(". ")[0].rstrip("."), options

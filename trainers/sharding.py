@@ -71,11 +71,12 @@ def shard(network: Any, compute: str) -> None:
 def _replicate(head: Any) -> None:
     """An embedding that is the head as well belongs to two units: every rank keeps it whole, and averages its gradient here."""
     if head.weight.requires_grad:
-        head.weight.register_hook(_averaged)
+        head.weight.register_hook(averaged)
     head.register_forward_pre_hook(lambda module, inputs: (inputs[0].to(module.weight.dtype),))
 
 
-def _averaged(gradient: Tensor) -> Tensor:
+def averaged(gradient: Tensor) -> Tensor:
+    """The mean of a gradient over the ranks: a hook for weights that every rank holds whole."""
     mean = gradient / dist.get_world_size()
     dist.all_reduce(mean)
     return mean

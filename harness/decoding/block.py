@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from ...rewards.errors import InputError
-from ..models.block import BlockDenoiser
+from ..models.denoiser import BlockDenoiser
 from ..records import DecodeConfig, Finish, ForwardPasses, Request
 from .ending import Decoded, TokenRules, refusal
-from .rows import Rows, Sequence
+from .rows import Rows, Sequence, Watch
 from .sampling import Sampler
 from .usage import Usage
 
@@ -28,7 +28,7 @@ class BlockDecoder:
     """Decodes requests in completion order, up to `rows` at a time, none beyond `context` positions.
 
     `alignment` says where blocks begin; with `first_token` "ar" the first token of a block that holds none of the prompt is
-    predicted left to right, from the context alone: then nothing is fused, since the context comes first.
+    predicted left to right, from the context alone, which therefore has to be kept first: nothing is fused.
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class BlockDecoder:
         self._waiting: deque[Request] = deque()
         self._sampler = Sampler(self._rows, tokens, decode)
 
-    def run(self, requests: Iterable[Request]) -> Iterator[Decoded]:
-        """Yield each request's result when it is done."""
+    def run(self, requests: Iterable[Request | None], watch: Watch | None = None) -> Iterator[Decoded]:
+        """Yield each request's result when it is done. A request that is None says that there is none right now."""
         pending = iter(requests)
         while True:
             yield from self._admit_all(pending)
@@ -72,8 +72,10 @@ class BlockDecoder:
                 result = self._finish_block(row) if finished[row] else self._leave_early(row)
                 if result is not None:
                     yield result
+            if watch is not None:
+                self._rows.tell(watch)
 
-    def _admit_all(self, pending: Iterator[Request]) -> Iterator[Decoded]:
+    def _admit_all(self, pending: Iterator[Request | None]) -> Iterator[Decoded]:
         """Take requests while there is room; one that must wait for room is the first to come in."""
         while self._rows.count < self._limit:
             request = self._waiting.popleft() if self._waiting else next(pending, None)
@@ -102,6 +104,7 @@ class BlockDecoder:
         twin = next((row for row, other in enumerate(self._rows.sequences) if other.request.prompt_ids == ids), None)
         row = self._rows.add(sequence, start)
         sequence.prefill = int(start > 0 and not self._fuse)
+        # A twin's last state has moved on with its blocks; where that predicts a token, each row reads its own prompt.
         if twin is not None and not self._seeded and not self._denoiser.shift:
             self._denoiser.share(twin, row, start)
         elif start > 0:
@@ -121,7 +124,8 @@ class BlockDecoder:
 
     def _seed_block(self, row: int) -> None:
         if self._seeded and self._rows.start[row] > 0 and bool(self._rows.masked[row].all()):
-            self._sampler.first_token(row, self._denoiser.next_logits(torch.tensor([row]))[0])
+            self._denoiser.settle()
+            self._sampler.first_token(row, self._denoiser.next_logits(row))
 
     def _pass(self) -> list[bool]:
         """One forward pass over all rows: a denoising step for open blocks, the cache write for finished ones.

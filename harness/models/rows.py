@@ -40,7 +40,7 @@ class Piece(Protocol):
 class Blocks:
     """One block of `size` tokens for each row of `rows`: a slice where rows lie side by side, else their indices.
 
-    `mask` (n, 1, 1 or groups * size, length) says which of the first `length` keys a row's queries see.
+    `mask` (n, 1, 1, length) says which of the first `length` keys a row's queries see.
     """
 
     rows: slice | Tensor
@@ -51,7 +51,7 @@ class Blocks:
     def tokens(self) -> int:
         return self.mask.shape[0] * self.size
 
-    def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
         n, size, length = self.mask.shape[0], self.size, self.mask.shape[-1]
         heads, dim, groups = keys.shape[1], keys.shape[3], query.shape[1] // keys.shape[1]
         folded = query.view(n, size, heads, groups, dim).permute(0, 2, 3, 1, 4).reshape(n, heads, groups * size, dim)

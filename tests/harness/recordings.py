@@ -228,11 +228,10 @@ def model_of(folder: Path) -> Model:
     return load_model(str(folder), device="cpu")
 
 
-def run(case: Case, max_batch: int = 4, *, fuse: bool = False) -> Rollout:
-    """Decode a case, by default with the forward passes of the original."""
+def run(case: Case, max_batch: int = 4) -> Rollout:
+    """Decode a case."""
     loaded = model_of(case.folder)
     checkpoint = dataclasses.replace(loaded.checkpoint, stop_ids=case.stop_ids or loaded.checkpoint.stop_ids)
     decode = dataclasses.replace(case.decode, full_length=not case.stop_ids)
     model = Model(checkpoint, loaded.network, loaded.info)
-    request = Request("p", 0, case.prompt_ids, seed=1)
-    return next(iter(model.generate([request], decode, max_batch=max_batch, fuse=fuse)))
+    return next(iter(model.generate([Request("p", 0, case.prompt_ids, seed=1)], decode, max_batch=max_batch, fuse=False)))

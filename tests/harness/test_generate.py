@@ -7,7 +7,7 @@ import pytest
 import torch
 from unmask.benchmarks import load_benchmark
 from unmask.harness.models.attention import block_causal
-from unmask.harness.models.block import BlockDenoiser
+from unmask.harness.models.denoiser import BlockDenoiser
 from unmask.harness.models.model import Model
 from unmask.harness.records import DecodeConfig, Request, Rollout
 from unmask.rewards.errors import InputError

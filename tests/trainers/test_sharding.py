@@ -14,11 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from .runs import PLUGIN, metrics, train, write
+from .runs import PLUGIN, metrics, problems, train, write
 
 TRACERL = {"lr": 1e-3, "eps": 1e-2}
 CHANGES: dict[str, Any] = {
-    "tasks": {"task": "arith@train", "options": {"size": 64, "levels": [3]}},
+    "tasks": problems(3),
     "steps": 2,
     "checkpoints": {"every": 1},
     "groups": {"problems": 5, "samples": 4},
