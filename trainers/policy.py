@@ -17,6 +17,7 @@ from torch import Tensor
 from ..harness.records import Rollout, Sample
 from ..rewards.errors import InputError
 from ..rewards.serde import decode
+from ..rewards.steps import total
 from .advantages import Baseline, Overlength, group_advantages, with_overlength
 from .checkpoint import save_policy
 from .copies import copy_network
@@ -26,7 +27,7 @@ from .objective import Estimator, Weights, kl_term, policy_term, token_weights, 
 from .optimizing import Optimizer
 from .packing import Batch
 from .parallel import all_max
-from .process import Combination, rewards_to_go, standardised
+from .process import Combination, rewards_to_go, standardised, step_rewards_on_tokens
 from .traces import Trace, trace_of
 from .views import Views
 
@@ -124,8 +125,8 @@ class PolicyTrainer:
         return False
 
     def token_rewards(self, sample: Sample) -> Sequence[float] | None:
-        """Process rewards per response token; None where the verdict has none."""
-        return None
+        """Process rewards per response token, by default the verdict's; None where it has none."""
+        return step_rewards_on_tokens(sample, self.model.tokenizer)
 
     def step(self, samples: Sequence[Sample]) -> dict[str, float]:
         """One update (or `minibatches` times `epochs`) from whole groups of judged rollouts; returns metrics."""
@@ -152,7 +153,7 @@ class PolicyTrainer:
         """The responses that carry loss; counts what was left out."""
         options = self.options
         overlong = [sample.rollout.finish == "length" for sample in samples]
-        given = [sample.verdict.reward if sample.rollout.length else None for sample in samples]
+        given = [_outcome(sample, options.process) for sample in samples]
         rewards = with_overlength(given, overlong, options.overlength, options.overlength_reward)
         judged = [(sample, reward) for sample, reward in zip(samples, rewards, strict=True) if reward is not None]
         groups = [(sample.task, sample.problem_id) for sample, _ in judged]
@@ -179,7 +180,8 @@ class PolicyTrainer:
         return Lesson(sample, trace, self.views(sample, trace), reward, advantage, vector)
 
     def _has_signal(self, advantage: float, process: Sequence[float] | None) -> bool:
-        return advantage != 0.0 or (process is not None and any(process))
+        in_parts = process is not None and any(process)
+        return in_parts or (advantage != 0.0 and self.options.process != "only")
 
     def _parts(self, lessons: list[Lesson]) -> list[list[Lesson]]:
         """The lessons of each minibatch. Shuffled, so that no update sees only a few problems."""
@@ -305,6 +307,14 @@ class PolicyTrainer:
                 "trainer.old: sampler and trainer.correction compare with the sampler's log-probabilities, but these settings "
                 "score tokens in other contexts than the sampler's; leave both at their defaults, or set shrink: 1 for tracerl"
             )
+
+
+def _outcome(sample: Sample, process: Combination) -> float | None:
+    """The reward of the response as a whole; None for one that cannot be learnt from."""
+    reward = sample.verdict.reward
+    if reward is None or not sample.rollout.length:
+        return None
+    return reward - total(sample.verdict.step_rewards or ()) if process == "add" else reward
 
 
 def _gap(work: Work, lessons: Sequence[Lesson], terms: Terms) -> Tensor:
