@@ -9,6 +9,7 @@ import dataclasses
 import json
 import types
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from ..records import DecodeConfig, Event, ForwardPasses, ModelInfo, Rollout
 _SCALARS: Mapping[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
+@cache
 def arrow_type(hint: Any) -> pa.DataType:
     """The arrow type of a record's annotation. What has no fixed shape (dict, Any) is JSON text."""
     origin = get_origin(hint)
@@ -53,6 +55,7 @@ def uncells(kind: type, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@cache
 def _fields(kind: Any) -> dict[str, Any]:
     return {name: hint for name, hint in get_type_hints(kind).items() if get_origin(hint) is not ClassVar}
 
@@ -79,12 +82,14 @@ def _uncell(hint: Any, value: Any) -> Any:
     return json.loads(value) if _is_shapeless(hint) and isinstance(value, str) else value
 
 
+@cache
 def _present(hint: Any) -> Any:
     """The annotation of a value that is there: T of `T | None`."""
     options = [option for option in get_args(hint) if option is not type(None)]
     return options[0] if get_origin(hint) in (Union, types.UnionType) and len(options) == 1 else hint
 
 
+@cache
 def _record_of(hint: Any) -> Any:
     """The dataclass whose records a list or tuple holds, or None."""
     items = get_args(hint) if get_origin(hint) in (list, tuple) else ()
