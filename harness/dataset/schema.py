@@ -21,6 +21,7 @@ from ..records import DecodeConfig, Event, ForwardPasses, ModelInfo, Rollout
 _SCALARS: Mapping[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
+@cache
 def arrow_type(hint: Any) -> pa.DataType:
     """The arrow type of a record's annotation. What has no fixed shape (dict, Any) is JSON text."""
     origin = get_origin(hint)
