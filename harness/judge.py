@@ -17,11 +17,11 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple
 from ..benchmarks.base import Benchmark
 from ..rewards.errors import InputError, nearest
 from ..rewards.groups import is_group
-from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Problem, Verdict
 from ..rewards.serde import dump_line, encode, read_jsonl
 from ..rewards.verifier import Verifier
 from .evaluate import completion_of, nothing_generated
+from .executor import Executor, Local, Pool
 from .progress import ScoreProgress
 from .results import VerifierInfo
 from .statistics import Estimate
@@ -123,7 +123,9 @@ class Judge:
         problems: Mapping[str, Problem] | None,
         workers: int | None,
         benchmark: Benchmark | None = None,
+        executor: Executor | None = None,
     ) -> None:
+        self._executor = executor or Local()
         self._source, self._out, self._verifier, self._problems, self._workers = source, out, verifier, problems, workers
         self._tally = TaskTally(benchmark, (problems or {}).values())
         self._statuses: dict[str, int] = {}
@@ -179,7 +181,7 @@ class Judge:
         inputs = enumerate(read_answers(self._source, task))
         done = self._recount(path, inputs) if path.exists() else 0
         progress = ScoreProgress(done)
-        with path.open("ab") as file, VerifierPool(self._verifier, self._workers) as pool:
+        with path.open("ab") as file, self._executor.pool(self._verifier, self._workers) as pool:
             self._rejoin(pool, task, done)
             waiting: deque[tuple[_Item, Future[Verdict]]] = deque()
             # A group is judged once its last sample was read, however far away that is.
@@ -195,7 +197,7 @@ class Judge:
         if self._completions == 0:
             raise InputError(f"{self._source}: holds no completions")
 
-    def _rejoin(self, pool: VerifierPool, task: str | None, done: int) -> None:
+    def _rejoin(self, pool: Pool, task: str | None, done: int) -> None:
         """Judge again what was written of groups that are not complete: the rest of them needs it."""
         if not self._sizes:
             return
@@ -205,7 +207,7 @@ class Judge:
             if written[name] < self._sizes[name]:
                 self._judged(pool, self._problem(entry.answer, number), entry)
 
-    def _judged(self, pool: VerifierPool, problem: Problem, entry: _Input) -> "Future[Verdict]":
+    def _judged(self, pool: Pool, problem: Problem, entry: _Input) -> "Future[Verdict]":
         if entry.verdict is None:
             return pool.submit(problem, entry.completion, self._sizes[_problem_id(entry.answer)])
         decided: Future[Verdict] = Future()

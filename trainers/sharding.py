@@ -6,7 +6,6 @@ by `world_size()`, and the update is the same whatever the number of ranks. A tr
 """
 
 import os
-from copy import deepcopy
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +16,6 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
 from ..rewards.errors import InputError
-from .lora import plain_weights
 
 PATIENCE = timedelta(hours=2)
 """How long a rank waits for another one: as long as the longest rollout may take. A rank that dies is noticed by torchrun."""
@@ -71,37 +69,22 @@ def shard(network: Any, compute: str) -> None:
     for unit in [*network.model.layers, network.model, *([] if tied else [head])]:
         fully_shard(unit, mesh=mesh, mp_policy=policy, ignored_params={head.weight} if tied else set())
         unit.set_force_sum_reduction_for_comms(True)  # gloo has no mean
-    if tied:  # it belongs to two units, so every rank keeps it whole
-        replicate(head.weight)
-        head.register_forward_pre_hook(lambda module, inputs: (inputs[0].to(module.weight.dtype),))
-    network.compute_dtype = compute
+    if tied:
+        _replicate(head)
 
 
-def replicate(weight: Tensor) -> None:
-    """Have the gradient of a weight that every rank holds whole averaged over the ranks, as that of sharded weights is."""
-    if dist.is_initialized() and weight.requires_grad:
-        weight.register_hook(_averaged)  # type: ignore[no-untyped-call]
+def _replicate(head: Any) -> None:
+    """An embedding that is the head as well belongs to two units: every rank keeps it whole, and averages its gradient here."""
+    if head.weight.requires_grad:
+        head.weight.register_hook(averaged)
+    head.register_forward_pre_hook(lambda module, inputs: (inputs[0].to(module.weight.dtype),))
 
 
-def _averaged(gradient: Tensor) -> Tensor:
+def averaged(gradient: Tensor) -> Tensor:
+    """The mean of a gradient over the ranks: a hook for weights that every rank holds whole."""
     mean = gradient / dist.get_world_size()
     dist.all_reduce(mean)
     return mean
-
-
-def copy_of(network: Any) -> Any:
-    """A copy with weights of its own, sharded like the network; then it has no adapters, but their merged weights."""
-    if not hasattr(network, "compute_dtype"):
-        return deepcopy(network)
-    like = network.lm_head.weight
-    with torch.device(like.device):
-        copy = type(network)(network.config).to(like.dtype).eval()
-    wanted = copy.state_dict()
-    with torch.no_grad():
-        for name, weight in plain_weights(network):
-            wanted[name].copy_(whole(weight))
-    shard(copy, network.compute_dtype)
-    return copy
 
 
 def whole(weight: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from ...rewards.errors import InputError
 from ..models.denoiser import BlockDenoiser
 from ..records import DecodeConfig, Finish, ForwardPasses, Request
 from .ending import Decoded, TokenRules, refusal
-from .rows import Rows, Sequence
+from .rows import Rows, Sequence, Watch
 from .sampling import Sampler
 from .usage import Usage
 
@@ -53,8 +53,8 @@ class BlockDecoder:
         self._waiting: deque[Request] = deque()
         self._sampler = Sampler(self._rows, tokens, decode)
 
-    def run(self, requests: Iterable[Request]) -> Iterator[Decoded]:
-        """Yield each request's result when it is done."""
+    def run(self, requests: Iterable[Request | None], watch: Watch | None = None) -> Iterator[Decoded]:
+        """Yield each request's result when it is done. A request that is None says that there is none right now."""
         pending = iter(requests)
         while True:
             yield from self._admit_all(pending)
@@ -72,8 +72,10 @@ class BlockDecoder:
                 result = self._finish_block(row) if finished[row] else self._leave_early(row)
                 if result is not None:
                     yield result
+            if watch is not None:
+                self._rows.tell(watch)
 
-    def _admit_all(self, pending: Iterator[Request]) -> Iterator[Decoded]:
+    def _admit_all(self, pending: Iterator[Request | None]) -> Iterator[Decoded]:
         """Take requests while there is room; one that must wait for room is the first to come in."""
         while self._rows.count < self._limit:
             request = self._waiting.popleft() if self._waiting else next(pending, None)

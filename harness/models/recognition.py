@@ -158,7 +158,7 @@ def recognise(config: Config, where: str, name: str = "") -> Recognised:
         if (base := _base_sign(family, model_type, architectures)) and (detail := _detail_sign(family, config, name)) is not None
     ]
     if not fitting:
-        raise InputError(f"{where}: {_unknown(model_type, architectures)}")
+        raise InputError(f"{where}: {_unknown(config, model_type, architectures)}")
     return max(fitting, key=lambda found: (_is_particular(found.family), found.why.startswith("model_type")))
 
 
@@ -181,7 +181,7 @@ def _is_particular(family: Family) -> bool:
     return bool(family.fields or family.hints)
 
 
-def _unknown(model_type: Any, architectures: Sequence[str]) -> str:
+def _unknown(config: Config, model_type: Any, architectures: Sequence[str]) -> str:
     bodies = {family.base.lower() for family in FAMILIES}
     named = ", ".join(architectures) or "none"
     if str(model_type).replace("_", "") in bodies:
@@ -189,9 +189,10 @@ def _unknown(model_type: Any, architectures: Sequence[str]) -> str:
             f"model_type {model_type!r} is an autoregressive model's; if these weights are a diffusion model on that body, say "
             f"which kind with --family NAME or FILE.yaml (see `unmask list models`)"
         )
+    code = "; its own code is not run" if "auto_map" in config else ""
     known = ", ".join(sorted({name for family in FAMILIES for name in family.model_types}))
     return (
-        f"model_type {model_type!r} (architectures: {named}) is not a family unmask knows; known model types: {known}; "
+        f"model_type {model_type!r} (architectures: {named}) is not a family unmask knows{code}; known model types: {known}; "
         f"one on a known body can be described with --family (see `unmask list models`)"
     )
 

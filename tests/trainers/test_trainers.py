@@ -14,6 +14,7 @@ from unmask.rewards.errors import InputError
 from unmask.rewards.plugins import load_object
 from unmask.rewards.records import Message
 from unmask.trainers.base import TRAINERS
+from unmask.trainers.curriculum import widen
 from unmask.trainers.sft import SFT, supervised
 from unmask.trainers.tracerl import TraceRL
 
@@ -338,3 +339,11 @@ def test_sft_masks_change_with_the_epoch(tiny: Callable[..., Model]) -> None:
     sample = group(model)[0]
     trained = {trainer.step([sample])["tokens_trained"] for _ in range(6)}
     assert len(trained) > 1
+
+
+def test_wider_blocks_than_the_sampler_used_are_no_gap(tiny: Callable[..., Model]) -> None:
+    """Rollouts of blocks of 4 trained as blocks of 8: other contexts, so their log-probabilities are not compared."""
+    model = tiny("sdar", torch.float32)
+    metrics = make("tracerl", model, {"lr": 1e-3}).step([widen(sample, 8) for sample in group(model)])
+    assert metrics["updates"] == 1
+    assert "gap_mean" not in metrics

@@ -213,11 +213,13 @@ function training(data) {
   if (!names.length) return null;
   const charts = names.map((name) => curveChart(name, data.runs.map((run) => run.curves.find((curve) => curve.name === name))));
   const [first, rest] = [charts.slice(0, 12), charts.slice(12)];
+  const configs = data.runs.map((run) => run.config.length > 0 && pairsList(run.config, new Set()));
   return section(
     "training",
     "Training",
     el("div", { class: "curves" }, first),
     rest.length > 0 && el("details", {}, el("summary", {}, `${rest.length} more curves`), el("div", { class: "curves" }, rest)),
+    configs.some(Boolean) && el("details", {}, el("summary", {}, "Settings"), el("div", { class: "settings" }, configs)),
   );
 }
 
