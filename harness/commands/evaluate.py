@@ -57,6 +57,7 @@ def add_run_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--verifier", metavar="V", help="judge with this verifier instead of the task's")
     command.add_argument("--rule", metavar="R", help="scoring rule, where the task or its verifier knows several")
     command.add_argument("--max-batch", metavar="N", type=int, help="sequences that share a forward pass (default 32)")
+    command.add_argument("--kv-budget", metavar="SIZE", help="most memory for keys and values, such as 2GiB (default: no limit)")
     command.add_argument("--revision", metavar="R", help="revision of a hub checkpoint")
     add_model_options(command)
     command.add_argument("--dtype", metavar="D", help="auto (default), float32, bfloat16, float16")
@@ -83,7 +84,21 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
 
 
 RUN_FLAGS = (
-    *("model", "task", "limit", "samples", "seed", "data", "verifier", "rule", "max_batch", "revision", "dtype", "device"),
+    *(
+        "model",
+        "task",
+        "limit",
+        "samples",
+        "seed",
+        "data",
+        "verifier",
+        "rule",
+        "max_batch",
+        "kv_budget",
+        "revision",
+        "dtype",
+        "device",
+    ),
     *("family", "mask_id", "block_size", "adapter"),
 )
 """Names of the flags that are settings of the run."""
