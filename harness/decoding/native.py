@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..records import DecodeConfig, Event, Finish, ForwardPasses, Request
 from .ending import Decoded, TokenRules, refusal
-from .rows import Sequence
+from .rows import Sequence, Watch
 
 
 class NativeDecoder:
@@ -28,24 +28,26 @@ class NativeDecoder:
         self._canvas, self._context = canvas, context
         self._longest = decode.max_new_tokens or canvas
 
-    def run(self, requests: Iterable[Request]) -> Iterator[Decoded]:
-        """Yield each request's result."""
+    def run(self, requests: Iterable[Request | None], watch: Watch | None = None) -> Iterator[Decoded]:
+        """Yield each request's result, one after the other; there is nothing to watch before it is there."""
         for request in requests:
-            yield self._one(request)
+            if request is not None:
+                yield self._one(request)
 
     def _one(self, request: Request) -> Decoded:
         prompt, size = len(request.prompt_ids), self._canvas
-        total = min(prompt + -(-self._longest // size) * size, prompt + (self._context - prompt) // size * size)
-        sequence = Sequence(request, total, np.random.Generator(np.random.Philox(request.seed)))
+        allowed = request.max_new_tokens or self._longest
+        total = min(prompt + -(-allowed // size) * size, prompt + (self._context - prompt) // size * size)
+        sequence = Sequence(request, total, np.random.Generator(np.random.Philox(request.seed)), allowed)
         if total <= prompt:
             return refusal(sequence, f"the prompt has {prompt} tokens; the model's context is {self._context}")
         streamer = DraftStreamer()
         output = self._generate(request, total - prompt, streamer)
         streamer.write(sequence, output)
-        length = self._tokens.length_of(sequence.tokens[: self._longest])
+        length = self._tokens.length_of(sequence.tokens[:allowed])
         finish: Finish = "length" if length is None else "stop"
         passes = ForwardPasses(1, sequence.denoise, len(streamer.canvases) - 1)
-        longest = min(len(sequence.tokens), self._longest)
+        longest = min(len(sequence.tokens), allowed)
         return Decoded(request, sequence, length or longest, finish, passes, time.monotonic() - sequence.started)
 
     def _generate(self, request: Request, new_tokens: int, streamer: "DraftStreamer") -> list[int]:

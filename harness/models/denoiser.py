@@ -11,7 +11,7 @@ On a CPU in float32 the result of a row is the same bit for bit whatever the oth
 from which matrix kernels no longer depend on it (`floor`), and keys to whole vector widths.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .body import Body
+from .memory import CachePlan, Layout, position_bytes
 from .rows import ATTENTION, Blocks, Padding, Piece, Prompt, RowCache
 
 KEY_STEP = 64
@@ -34,13 +35,24 @@ Context = Literal["blocks", "prompt_blocks", "causal"]
 class BlockDenoiser(Body):
     """Runs blocks of `block_size` tokens for up to `rows` sequences at once. Not thread-safe.
 
-    With `shift` a position is predicted by the state before it, the first of a block by the last of its context.
+    With `shift` a position is predicted by the state before it, the first of a block by the last of its context. `budget` are
+    bytes that the cache may take (None: no limit).
     """
 
-    def __init__(self, network: Any, block_size: int, rows: int, *, context: Context = "blocks", shift: bool = False) -> None:
+    def __init__(
+        self,
+        network: Any,
+        block_size: int,
+        rows: int,
+        *,
+        context: Context = "blocks",
+        shift: bool = False,
+        budget: int | None = None,
+    ) -> None:
         super().__init__(network)
         self.block_size, self.context, self.shift = block_size, context, shift
-        self._cache = RowCache(network, rows)
+        self.plan = CachePlan(rows, position_bytes(network), budget)
+        self._cache = RowCache()
         self._prompts: list[tuple[int, list[int]]] = []
         self._shared: list[tuple[int, int, int]] = []
         self._kept: list[tuple[int, int, Tensor]] = []
@@ -48,6 +60,38 @@ class BlockDenoiser(Body):
         self._groups = network.config.num_attention_heads // network.config.num_key_value_heads
         # transformers renamed `past_key_values` to `cache` in 5.24.
         self._cache_name = "cache" if "cache" in signature(network.model.forward).parameters else "past_key_values"
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory of the cache."""
+        return self._cache.bytes
+
+    def row_count(self, rows: int) -> int:
+        """How many rows a pass over `rows` open blocks takes with its padding."""
+        return max(rows, -(-self.floor // self.block_size))
+
+    @torch.inference_mode()
+    def room(self, positions: int, used: int) -> int:
+        """How many rows there may be once a sequence of `positions` is among them; makes the room if the `used` ones still fit.
+
+        With a budget the cache is laid out for whole sequences ahead; without one it grows with them. Raises InputError if the
+        budget does not hold one such sequence.
+        """
+        if self.plan.budget is None:
+            return self.plan.rows
+        wanted = max(-(-positions // KEY_STEP) * KEY_STEP, self._cache.layout.positions)
+        layout = self.plan.layout(wanted)
+        if layout != self._cache.layout and used < layout.rows:
+            self._cache.resize(layout)
+        return layout.rows
+
+    def reset(self, rows: int) -> None:
+        """Forget all rows, give the cache's memory back, and take at most `rows` from now on."""
+        self.plan = replace(self.plan, rows=rows)
+        self._cache = RowCache()
+        self._prompts, self._shared, self._kept = [], [], []
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def prefill(self, row: int, ids: list[int]) -> None:
         """With the next pass, write the cache of `row` from position 0 on: the context before its first block."""
@@ -68,7 +112,7 @@ class BlockDenoiser(Body):
     @torch.inference_mode()
     def move(self, source: int, target: int) -> None:
         """Give `target` the place of `source` in all that follows: how a freed row is filled."""
-        self._cache.copy(source, target, self._cache.capacity)
+        self._cache.copy(source, target, self._cache.layout.positions)
         self._last[target] = self._last[source]
         self._kept = [(target if row == source else row, start, tokens) for row, start, tokens in self._kept]
 
@@ -81,8 +125,10 @@ class BlockDenoiser(Body):
         of a block stay in the cache until the row runs again from the same start.
         """
         n = len(starts)
+        furthest = int(starts.max())
+        starts, tokens, commits = starts.to(self.device), tokens.to(self.device), commits.to(self.device)
         flat = _Flat(self.device)
-        length = self._add_waiting(flat, int(starts.max()) + self.block_size)
+        length = self._add_waiting(flat, furthest + self.block_size)
         self._add_blocks(flat, slice(0, n), torch.arange(n, device=self.device), starts, tokens, commits, length)
         hidden = self._forward(flat)[-n * self.block_size :].view(n, self.block_size, -1)
         aligned = self._aligned(hidden, starts)[~commits]
@@ -157,8 +203,8 @@ class BlockDenoiser(Body):
     def _reserve(self, positions: int) -> int:
         """Make the cache long enough; returns how many keys a row's queries are shown."""
         length = -(-positions // KEY_STEP) * KEY_STEP
-        if length > self._cache.capacity:
-            self._cache.grow(-(-length // GROWTH) * GROWTH)
+        if length > self._cache.layout.positions:
+            self._cache.resize(Layout(self.plan.rows, -(-length // GROWTH) * GROWTH))
         return length
 
     def _forward(self, flat: "_Flat") -> Tensor:

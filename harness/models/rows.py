@@ -19,6 +19,8 @@ from transformers import AttentionInterface, AttentionMaskInterface, Cache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from .memory import Layout
+
 ATTENTION = "unmask"
 """The name under which transformers' classes find `attend`."""
 
@@ -85,17 +87,25 @@ class Padding:
 
 
 class RowCache(Cache):  # type: ignore[misc]
-    """Keys and values of all rows, (rows, KV heads, capacity, head dim) per layer."""
+    """Keys and values of all rows, (rows, KV heads, positions, head dim) per layer.
 
-    def __init__(self, network: Any, rows: int) -> None:
+    The buffers take heads and sizes from the first states that are written, so that any body fits.
+    """
+
+    def __init__(self) -> None:
         super().__init__(layers=[])
-        config = network.config
-        self.rows, self.capacity = rows, 0
-        self._count, self._heads = config.num_hidden_layers, config.num_key_value_heads
-        self._dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        self._like = next(network.parameters())
-        self._layers_kv: list[tuple[Tensor, Tensor]] = []
+        self._layout = Layout(0, 0)
+        self._buffers: dict[int, tuple[Tensor, Tensor]] = {}
         self._copies: Sequence[tuple[int, int, int]] = ()
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    @property
+    def bytes(self) -> int:
+        """What the buffers take."""
+        return sum(tensor.nbytes for pair in self._buffers.values() for tensor in pair)
 
     def prepare(self, rows: Tensor, positions: Tensor, copies: Sequence[tuple[int, int, int]] = ()) -> None:
         """Say where the next pass writes its first `len(rows)` tokens.
@@ -106,7 +116,9 @@ class RowCache(Cache):  # type: ignore[misc]
         self._target, self._copies = (rows, positions), copies
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        keys, values = self._layers_kv[layer_idx]
+        if layer_idx not in self._buffers:
+            self._buffers[layer_idx] = _empty(key_states, self._layout), _empty(value_states, self._layout)
+        keys, values = self._buffers[layer_idx]
         rows, positions = self._target
         keys[rows, :, positions] = key_states[0, :, : len(rows)].transpose(0, 1)
         values[rows, :, positions] = value_states[0, :, : len(rows)].transpose(0, 1)
@@ -116,22 +128,25 @@ class RowCache(Cache):  # type: ignore[misc]
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Give `target` the first `length` positions of `source`."""
-        for keys, values in self._layers_kv:
+        for keys, values in self._buffers.values():
             _copy(keys, values, source, target, length)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         return 0
 
-    def grow(self, capacity: int) -> None:
-        """Make room for `capacity` positions a row."""
-        fresh = []
-        for layer in range(self._count):
-            pair = tuple(self._like.new_zeros(self.rows, self._heads, capacity, self._dim) for _ in range(2))
-            if self.capacity:
-                for new, old in zip(pair, self._layers_kv[layer], strict=True):
-                    new[:, :, : self.capacity] = old
-            fresh.append((pair[0], pair[1]))
-        self._layers_kv, self.capacity = fresh, capacity
+    def resize(self, layout: Layout) -> None:
+        """Change the number of rows and positions; what both have stays. Layer by layer, so that little is there twice."""
+        rows, positions = min(layout.rows, self._layout.rows), min(layout.positions, self._layout.positions)
+        for layer, (old_keys, old_values) in self._buffers.items():
+            keys, values = _empty(old_keys, layout), _empty(old_values, layout)
+            keys[:rows, :, :positions] = old_keys[:rows, :, :positions]
+            values[:rows, :, :positions] = old_values[:rows, :, :positions]
+            self._buffers[layer] = keys, values
+        self._layout = layout
+
+
+def _empty(states: Tensor, layout: Layout) -> Tensor:
+    return states.new_zeros(layout.rows, states.shape[1], layout.positions, states.shape[3])
 
 
 def _copy(keys: Tensor, values: Tensor, source: int, target: int, length: int) -> None:

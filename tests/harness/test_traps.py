@@ -1,210 +1,191 @@
-"""Mistakes seen in published decoders (numbered as in the list that the docs give), each with a test that we do not make it."""
+"""What went wrong in other code with these checkpoints, and must not here: one test for each."""
 
-import copy
-import dataclasses
-from collections.abc import Callable
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
-from unmask.harness.decoding.choose import choose, score_of
-from unmask.harness.decoding.presets import PRESETS
-from unmask.harness.decoding.rules import View, select
-from unmask.harness.decoding.schedules import scheduled
-from unmask.harness.decoding.steps import STEPS, Input, block_step, unstuck
-from unmask.harness.models.model import Model
-from unmask.harness.records import DecodeConfig, Request, Rollout
-from unmask.rewards.records import Message
+from unmask.harness.models.checkpoint import EMBEDDED, open_checkpoint
+from unmask.harness.models.families import FAMILIES
+from unmask.harness.models.model import Model, load_model
+from unmask.harness.records import DecodeConfig, Request
+from unmask.rewards.errors import InputError
 
-from .recordings import SHARED, model_of
+from .tiny import LAYOUTS, write, write_checkpoint
 
-needs_recordings = pytest.mark.skipif(not SHARED.exists(), reason="the shared recordings are not here")
-V, MASK = 30, 29
-OWN = Path(__file__).parents[1] / "data" / "sdar"
+IDS = torch.tensor([[65, 66, 261, 67, 68, 261, 69, 70]])
 
 
-def logits(rows: int = 2, size: int = 4, seed: int = 0) -> Tensor:
-    x = torch.randn(rows, size, V, generator=torch.Generator().manual_seed(seed)) * 3
-    x[..., MASK] = -20.0
-    return x
+def config_of(path: Path) -> dict[str, object]:
+    data: dict[str, object] = json.loads((path / "config.json").read_text())
+    return data
 
 
-def given(x: Tensor, **changes: Any) -> Input:
-    shape = x.shape[:2]
-    everything = torch.ones(shape, dtype=torch.bool)
-    banned = torch.zeros(V, dtype=torch.bool)
-    nothing = torch.zeros(shape[0], dtype=torch.long)
-    base = Input(x, torch.full(shape, MASK), everything, everything, nothing, banned, MASK)
-    return dataclasses.replace(base, **changes)
+@torch.inference_mode()
+def logits(model: Model, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+    found: Tensor = model.network(input_ids=ids, attention_mask=mask, position_ids=positions).logits
+    return found
 
 
-def generate(model: Model, decode: DecodeConfig, prompt: tuple[int, ...], seed: int = 1) -> Rollout:
-    return next(model.generate([Request("p", 0, prompt, seed)], decode))
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_padding_on_the_left_changes_no_real_position_and_keeps_attention_bidirectional(name: str, tmp_path: Path) -> None:
+    """Traps 1 and 2: a boolean mask that is added as numbers, a padded batch that becomes causal."""
+    model = load_model(str(write_checkpoint(tmp_path, name)), device="cpu")
+    length, padding = IDS.shape[1], 5
+    positions = torch.arange(length).unsqueeze(0)
+    alone = logits(model, IDS, torch.ones(1, 1, length, length, dtype=torch.bool), positions)
+    padded = torch.cat([torch.full((1, padding), 90), IDS], dim=1)
+    real = torch.arange(length + padding) >= padding
+    mask = real.expand(1, 1, length + padding, -1)
+    shifted = (torch.arange(length + padding) - padding).clamp(min=0).unsqueeze(0)
+    found = logits(model, padded, mask, shifted)[:, padding:]
+    assert (found - alone).abs().max() < 1e-4
+    padded[0, -1] = 71
+    assert not torch.allclose(logits(model, padded, mask, shifted)[:, padding], alone[:, 0], atol=1e-3), "the last token is seen"
 
 
-def test_trap_3_dreams_hidden_top_k_is_a_setting_of_its_preset_and_in_the_record() -> None:
-    assert all(preset.settings["top_k"] == 50 for name, preset in PRESETS.items() if name.startswith(("dream", "diffucoder")))
-    assert DecodeConfig().top_k == 0
+@pytest.mark.parametrize("name", ["sdar", "dream", "llada2"])
+def test_rows_without_a_token_are_never_drawn(name: str, tmp_path: Path) -> None:
+    """Trap 10: the embedding has more rows than the tokenizer tokens; a high temperature reaches them."""
+    model = load_model(str(write_checkpoint(tmp_path, name)), device="cpu")
+    assert model.network.lm_head.weight.shape[0] > len(model.tokenizer.get_vocab())
+    object.__setattr__(model.checkpoint, "stop_ids", ())
+    decode = DecodeConfig(max_new_tokens=32, temperature=100.0, block_size=8)
+    drawn = {token for seed in range(4) for token in next(model.generate([Request("p", 0, (65, 66), seed)], decode)).token_ids}
+    assert len(drawn) > 30
+    assert drawn <= set(model.tokenizer.get_vocab().values()) - {model.checkpoint.mask_id}
 
 
-def test_trap_4_and_d6_confidence_is_that_of_the_model_unless_asked_otherwise() -> None:
-    """Under top_k 1 every processed confidence is 1, and a threshold opens the whole block; the raw one ranks."""
-    uniform = torch.full((2, 4), 0.5, dtype=torch.float64)
-    raw = block_step(given(logits(), uniform=uniform), DecodeConfig(top_k=1, threshold=0.9))
-    processed = block_step(given(logits(), uniform=uniform), DecodeConfig(top_k=1, threshold=0.9, confidence="processed"))
-    assert processed.write.all()
-    assert not raw.write.all()
-    assert raw.confidence.max() < 1
-
-
-def test_d6_a_low_temperature_does_not_lift_confidences_over_the_threshold() -> None:
-    uniform = torch.full((2, 4), 0.5, dtype=torch.float64)
-    cold = choose(logits(), torch.zeros(V, dtype=torch.bool), uniform, DecodeConfig(temperature=0.1))
-    greedy = choose(logits(), torch.zeros(V, dtype=torch.bool), None, DecodeConfig(temperature=0.0))
-    assert torch.allclose(cold.confidence, greedy.confidence, atol=1e-6)
-
-
-def test_trap_5_equal_confidences_are_taken_from_the_left() -> None:
-    """With its ends suppressed LLaDA gives many positions exactly confidence 0; which of them is fixed is then defined."""
-    view = View(torch.zeros(1, 5), torch.tensor([[False, True, True, True, True]]), torch.tensor([2]), torch.tensor([0]))
-    chosen = select(view, DecodeConfig(remasking="static"))
-    assert chosen.tolist() == [[False, True, True, False, False]]
-
-
-@pytest.mark.parametrize("algorithm", ["block", "edit", "remask"])
-def test_trap_6_and_d9_the_mask_is_never_a_token(algorithm: str) -> None:
-    x = logits()
-    x[..., MASK] = 40.0
-    banned = torch.zeros(V, dtype=torch.bool)
-    banned[MASK] = True
-    decode = DecodeConfig(algorithm=algorithm, temperature=0.0)  # type: ignore[arg-type]
-    outcome = STEPS[decode.algorithm](given(x, banned=banned), decode)
-    assert outcome.write.any(-1).all()
-    assert (outcome.token[outcome.write] != MASK).all()
-
-
-@needs_recordings
-def test_trap_7_a_stop_in_the_prompt_ends_nothing_and_nothing_behind_the_stop_counts() -> None:
-    model = model_of(SHARED / "llada")
-    stop = model.checkpoint.stop_ids[0]
-    decode = DecodeConfig(remasking="static", block_size=8, temperature=0.0, max_new_tokens=16)
-    rollout = generate(model, decode, (stop, 60, 61, stop))
-    assert rollout.length > 0
-    inner = rollout.token_ids[: rollout.length - (rollout.finish == "stop")]
-    assert not set(inner) & set(model.checkpoint.stop_ids)
-    assert model.tokenizer.decode(inner, skip_special_tokens=True) == rollout.text
-
-
-@needs_recordings
-def test_trap_9_filler_behind_the_first_end_is_not_generated_text() -> None:
-    loaded = model_of(SHARED / "dream")
-    decode = DecodeConfig(remasking="static", block_size=8, temperature=0.0, max_new_tokens=32, full_length=True)
-    whole = generate(loaded, decode, tuple(range(40, 60)))
-    model = Model(dataclasses.replace(loaded.checkpoint, stop_ids=(whole.token_ids[5],)), loaded.network, loaded.info)
-    rollout = generate(model, decode, tuple(range(40, 60)))
-    assert rollout.length <= 6 < len(rollout.token_ids) == 32
-
-
-def test_trap_10_rows_of_the_embedding_without_a_token_are_never_drawn_however_hot() -> None:
-    model = model_of(OWN)
-    rollout = generate(model, DecodeConfig(temperature=1000.0, max_new_tokens=200), (65, 66, 67, 68))
-    assert set(rollout.token_ids) <= set(model.tokenizer.get_vocab().values())
-
-
-DEFAULT_SYSTEM = (
-    "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}"
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+@pytest.mark.parametrize(
+    ("fields", "base"),
+    [
+        ({"rope_theta": 5000.0}, 5000.0),
+        ({"rope_theta": 7000, "rope_scaling": None}, 7000.0),
+        ({"rope_theta": None, "rope_parameters": {"rope_type": "default", "rope_theta": 3000.0}}, 3000.0),
+    ],
 )
+@pytest.mark.parametrize("name", ["sdar", "llada", "llada-moe", "dream"])
+def test_the_rotary_base_in_force_is_the_configs(name: str, fields: dict[str, Any], base: float, tmp_path: Path) -> None:
+    """Trap 11: a legacy field that a new config class ignores."""
+    if name == "llada" and "rope_parameters" in fields:
+        pytest.skip("LLaDA's own config has the plain field only")
+    model = load_model(str(write_checkpoint(tmp_path, name, **fields)), device="cpu")
+    frequencies = model.network.model.rotary_emb.inv_freq
+    half = len(frequencies)
+    assert torch.allclose(frequencies, base ** (-torch.arange(half) / half), rtol=1e-5)
 
 
-def with_tokenizer(model: Model, change: Callable[[Any], object]) -> Model:
-    tokenizer = copy.deepcopy(model.tokenizer)
-    change(tokenizer)
-    return Model(dataclasses.replace(model.checkpoint, tokenizer=tokenizer), model.network, model.info)
+def test_only_half_of_a_head_is_rotated_where_the_config_says_so(tmp_path: Path) -> None:
+    model = load_model(str(write_checkpoint(tmp_path, "llada2")), device="cpu")
+    assert len(model.network.model.rotary_emb.inv_freq) == 4, "of a head of 16, 8 rotate, in 4 pairs"
 
 
-def test_trap_15_the_record_shows_a_system_prompt_that_the_template_adds() -> None:
-    model = with_tokenizer(model_of(OWN), lambda tokenizer: setattr(tokenizer, "chat_template", DEFAULT_SYSTEM))
-    ids = model.encode([Message("user", "2+2?")])
-    assert "You are a helpful assistant." in model.tokenizer.decode(ids)
-    assert generate(model, DecodeConfig(max_new_tokens=8), ids).prompt_ids == ids
-    own = model.tokenizer.decode(model.encode([Message("system", "Be brief."), Message("user", "2+2?")]))
-    assert "Be brief." in own
-    assert "helpful" not in own
+def test_a_missing_rotary_base_is_an_error_and_no_default(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="rope_theta"):
+        load_model(str(write_checkpoint(tmp_path, "sdar", rope_theta=None)), device="cpu")
 
 
-def test_trap_18_an_edit_threshold_of_0_edits_wherever_the_best_token_is_another() -> None:
-    """LLaDA2.1's Speed setting; diffusers reads 0 as no editing at all."""
-    x = logits()
-    fixed = torch.zeros(2, 4, dtype=torch.bool)
-    state = given(x, token=torch.zeros(2, 4, dtype=torch.long), masked=fixed)
-    edited = STEPS["edit"](state, DecodeConfig(algorithm="edit", edit_threshold=0.0, temperature=0.0))
-    assert torch.equal(edited.write, x.argmax(-1) != 0)
-    assert edited.write.any()
-    none = STEPS["edit"](state, DecodeConfig(algorithm="edit", edit_threshold=1.0, temperature=0.0))
-    assert not none.write.any()
-    assert none.done.all()
+@pytest.mark.parametrize("family", ["sdar", "a2d-qwen3", "illada"])
+def test_the_output_layer_is_tied_exactly_where_the_release_ties_it(family: str, tmp_path: Path) -> None:
+    """Trap 12: SDAR-1.7B unties what its base model ties."""
+    model = load_model(str(write_checkpoint(tmp_path, family)), device="cpu")
+    network = model.network
+    tied = network.lm_head.weight.data_ptr() == network.model.embed_tokens.weight.data_ptr()
+    assert tied == (family != "sdar")
 
 
-def test_trap_19_dreams_schedule_rounds_in_float32_so_that_the_first_step_fixes_none() -> None:
-    decode = DecodeConfig(schedule="linear", remasking="static", block_size=16, steps_per_block=16)
-    left, counts = 16, []
-    for step in range(16):
-        counts.append(int(scheduled(decode, torch.tensor([step]), torch.tensor([left]))))
-        left -= counts[-1]
-    assert counts[0] == 0
-    assert counts[-1] == 2
-    assert left == 0
+def test_a_silent_config_is_answered_by_the_weights(tmp_path: Path) -> None:
+    for family, tied in (("sdar", False), ("a2d-qwen3", True)):
+        path = write_checkpoint(tmp_path / family, family, tie_word_embeddings=None)
+        assert load_model(str(path), device="cpu").network.config.tie_word_embeddings is tied
 
 
-def test_trap_20_a_step_whose_candidates_are_all_masks_does_not_stall() -> None:
-    x = logits()
-    x[..., MASK] = 40.0
-    state, decode = given(x), DecodeConfig(remasking="near_best", temperature=0.0, never="nothing")
-    stalled = block_step(state, decode)
-    assert not stalled.write.any()
-    helped = unstuck(state, stalled)
-    assert helped.write.sum(-1).tolist() == [1, 1]
-    assert (helped.token[helped.write] != MASK).all()
+def test_config_and_weights_that_disagree_about_the_output_layer_are_refused(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, "sdar")
+    write(path / "config.json", config_of(path) | {"tie_word_embeddings": True})
+    with pytest.raises(InputError, match=r"ties lm_head\.weight to model\.embed_tokens\.weight"):
+        load_model(str(path), device="cpu")
+    weights = load_file(path / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, path / "model.safetensors", {"format": "pt"})
+    load_model(str(path), device="cpu")
+    write(path / "config.json", config_of(path) | {"tie_word_embeddings": False})
+    with pytest.raises(InputError, match=r"lack lm_head\.weight.*tie_word_embeddings"):
+        load_model(str(path), device="cpu")
 
 
-def test_d7_negative_entropy_ranks_the_surest_first() -> None:
-    p = torch.tensor([[0.98, 0.01, 0.01], [0.4, 0.3, 0.3]])
-    score = score_of(p, torch.tensor([0, 0]), "neg_entropy")
-    assert score[0] > score[1]
-    wrong = score_of(p, torch.tensor([0, 0]), "entropy")
-    assert wrong[0] < wrong[1], "dLLM-RL's LLaDA sampler, there by its own name"
+def test_stop_tokens_come_from_every_place_that_names_one(tmp_path: Path) -> None:
+    """Traps 8 and 13: the tokenizer's end token alone is not the stop set."""
+    path = write_checkpoint(tmp_path, "sdar", eos_token_id=256)
+    write(path / "generation_config.json", {"eos_token_id": [258, 256, 97]})
+    checkpoint = open_checkpoint(str(path))
+    assert set(checkpoint.stop_ids) == {256, 258, 97}
+    assert checkpoint.tokenizer.eos_token_id == 256
+    assert set(open_checkpoint(str(EMBEDDED["demo"])).stop_ids) == {0, 2}
 
 
-def test_d8_a_count_beyond_the_masks_left_touches_no_fixed_token() -> None:
-    masked = torch.tensor([[False, False, True, True]])
-    view = View(torch.rand(1, 4), masked, torch.tensor([4]), torch.tensor([0]))
-    assert torch.equal(select(view, DecodeConfig(remasking="static")), masked)
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family.end_tokens and family.masked], ids=lambda f: f.name)
+def test_a_familys_own_end_of_turn_stops_too(family: object, tmp_path: Path) -> None:
+    name = family.name.removesuffix("-block")  # type: ignore[attr-defined]
+    checkpoint = open_checkpoint(str(write_checkpoint(tmp_path, name)))
+    vocabulary = checkpoint.tokenizer.get_vocab()
+    there = {vocabulary[token] for token in family.end_tokens if token in vocabulary}  # type: ignore[attr-defined]
+    assert there
+    assert there <= set(checkpoint.stop_ids)
 
 
-@pytest.mark.parametrize("schedule", ["even", "linear"])
-def test_d9_a_schedule_that_has_run_out_goes_on(schedule: str) -> None:
-    decode = DecodeConfig(schedule=schedule, remasking="static", block_size=4, steps_per_block=2)  # type: ignore[arg-type]
-    assert int(scheduled(decode, torch.tensor([50]), torch.tensor([3]))) >= 1
+def test_a_stop_token_outside_the_vocabulary_is_refused(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, "sdar")
+    write(path / "generation_config.json", {"eos_token_id": [151645]})
+    with pytest.raises(InputError, match=r"151645 \(generation_config\.json\) lies outside"):
+        open_checkpoint(str(path))
 
 
-def test_d10_added_tokens_that_are_not_special_stay_in_the_text() -> None:
-    """JetEngine shows tokens behind the vocabulary's end as token 0, thinking tags among them."""
-    model = with_tokenizer(model_of(OWN), lambda tokenizer: tokenizer.add_tokens(["<plan>"]))
-    added = model.tokenizer.get_vocab()["<plan>"]
-    assert added >= model.tokenizer.vocab_size
-    assert model.tokenizer.decode([72, added, 73], skip_special_tokens=True) == "H<plan>I"
-    assert model._text([72, added, 73]) == "H<plan>I"
+@pytest.mark.parametrize("listed", ["special_tokens_map.json", "tokenizer_config.json"])
+def test_a_wrongly_listed_mask_token_is_not_believed(listed: str, tmp_path: Path) -> None:
+    """Trap 14: uploads that list `<MASK>` although the token is `<|MASK|>`."""
+    path = write_checkpoint(tmp_path, "sdar-moe")
+    file = path / listed
+    write(file, (json.loads(file.read_text()) if file.exists() else {}) | {"mask_token": "<MASK>"})
+    checkpoint = open_checkpoint(str(path))
+    assert checkpoint.mask_id == 261
+    assert checkpoint.tokenizer.convert_ids_to_tokens(261) == "<|MASK|>"
 
 
-def test_d12_the_first_token_of_a_block_is_forced_only_where_that_is_asked_for() -> None:
-    x = logits(1, 4)
-    x[0, 0] = 0.0  # the first position knows nothing
-    x[0, 2, 5] = 60.0
-    plain = block_step(given(x), DecodeConfig(remasking="static", temperature=0.0, block_size=4))
-    forced = block_step(given(x), DecodeConfig(remasking="static", temperature=0.0, block_size=4, force_first_token=True))
-    assert plain.write.tolist() == [[False, False, True, False]]
-    assert forced.write.tolist() == [[True, False, False, False]]
+@pytest.mark.parametrize("name", ["sdar", "dream", "llada2", "nemotron-diffusion"])
+def test_two_threads_on_one_model_do_not_disturb_each_other(name: str, tmp_path: Path) -> None:
+    """Trap 16: a forward pass that sets its attention on the shared config."""
+    model = load_model(str(write_checkpoint(tmp_path, name)), device="cpu")
+    decode = DecodeConfig(max_new_tokens=16, temperature=1.0, block_size=8)
+    requests = [Request("p", i, tuple(range(65, 70 + i)), seed=i) for i in range(3)]
+    alone = [next(model.generate([request], decode)).token_ids for request in requests]
+    with ThreadPoolExecutor(3) as threads:
+        together = list(threads.map(lambda request: next(model.generate([request], decode)).token_ids, requests * 2))
+    assert together == alone * 2
+
+
+def test_a_tokenizer_of_vocabulary_and_merges_reads_as_its_json_does(tmp_path: Path) -> None:
+    """Dream's release has no tokenizer.json."""
+    from tokenizers import Tokenizer
+
+    path = write_checkpoint(tmp_path, "dream")
+    fast = open_checkpoint(str(path)).tokenizer
+    slow = tmp_path / "slow"
+    shutil.copytree(path, slow)
+    vocabulary = Tokenizer.from_file(str(slow / "tokenizer.json")).get_vocab(with_added_tokens=False)
+    added = {i: token for token, i in fast.get_vocab().items() if token not in vocabulary}
+    (slow / "tokenizer.json").unlink()
+    write(slow / "vocab.json", vocabulary)
+    (slow / "merges.txt").write_text("#version: 0.2\n")
+    settings = json.loads((slow / "tokenizer_config.json").read_text())
+    decoder = {str(i): {"content": token, "special": True} for i, token in sorted(added.items())}
+    write(slow / "tokenizer_config.json", settings | {"tokenizer_class": "DreamTokenizer", "added_tokens_decoder": decoder})
+    checkpoint = open_checkpoint(str(slow))
+    assert checkpoint.mask_id == 261
+    text = "<|im_start|>user\nHow many? 12+3<|im_end|>"
+    assert checkpoint.tokenizer(text)["input_ids"] == fast(text)["input_ids"]
