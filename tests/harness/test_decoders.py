@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,31 @@ def test_klass_waits_until_the_distribution_is_stable() -> None:
     young, old = torch.tensor([[1, 1, 1]]), torch.tensor([[2, 0, 2]])
     assert klass(View(confidence, everything, one, one, stable=young), decode).tolist() == [[False, True, False]]
     assert klass(View(confidence, everything, one, one, stable=old), decode).tolist() == [[True, False, False]]
+
+
+@needs_recordings
+def test_wino_takes_back_fewer_than_it_drafted_and_its_log_gives_every_state() -> None:
+    model = model_of(SHARED / "llada")
+    decode = DecodeConfig(
+        algorithm="wino",
+        threshold=0.3,
+        remask_threshold=0.95,
+        temperature=0.0,
+        block_size=16,
+        max_new_tokens=16,
+        full_length=True,
+    )
+    rollout = generate(model, decode)
+    kinds = {event.kind for event in rollout.events}
+    assert kinds == {"remask", "unmask"}
+    mask = model.checkpoint.mask_id
+    states = [state.tokens for state in replay_states(rollout, mask)] + [(*PROMPT, *rollout.token_ids)]
+    drafted = [sum(a == mask != b for a, b in zip(before, after, strict=True)) for before, after in pairwise(states)]
+    taken = [sum(a != mask == b for a, b in zip(before, after, strict=True)) for before, after in pairwise(states)]
+    assert sum(taken) > 0
+    assert all(back < before for back, before in zip(taken[1:], drafted, strict=False) if back)
+    assert all(taken[i] == 0 for i, count in enumerate(drafted) if count == 1)
+    assert mask not in rollout.token_ids
 
 
 def test_top_n_sigma_keeps_what_lies_near_the_best_logit() -> None:
