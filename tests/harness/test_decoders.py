@@ -96,6 +96,7 @@ def test_the_authors_settings_name_known_decoders_and_fields() -> None:
         ("sdar", {"guidance": 1.0}, "only for models with full attention"),
         ("sdar", {"algorithm": "wino"}, "only for models with full attention"),
         ("dream", {"cache": "prefix"}, "force_first_token=true"),
+        ("dream", {"algorithm": "wino"}, "a shadow cannot check it"),
         ("sdar", {"algorithm": "diffusion_gemma"}, "not for .* family sdar"),
         ("llada", {"eos_early_stop": True, "full_length": True}, "exclude each other"),
         ("sdar", {"block_size": 8, "sub_block_size": 3}, "no multiple"),

@@ -57,6 +57,8 @@ def test_official_tells_checkpoints_of_a_family_apart_and_can_be_changed(tmp_pat
     opened = checkpoint(tmp_path, "dream", "apple/DiffuCoder-7B-Instruct")
     found = official(DecodeConfig(max_new_tokens=64), opened, "humaneval")
     assert (found.temperature, found.top_p, found.top_k, found.max_new_tokens) == (0.3, 0.95, 50, 64)
+    short = official(DecodeConfig(max_new_tokens=64), checkpoint(tmp_path / "c", "llada"), "gsm8k")
+    assert (short.block_size, short.max_new_tokens) == (64, 64)
     edits = official(DecodeConfig(), checkpoint(tmp_path / "b", "llada2", "inclusionAI/LLaDA2.1-mini"), "gsm8k")
     assert (edits.algorithm, edits.threshold, edits.edit_threshold) == ("edit", 0.7, 0.5)
 
