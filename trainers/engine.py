@@ -43,6 +43,8 @@ class EngineOptions(OptimizerOptions):
         require(self.lr >= 0, "lr", self.lr, "0 or more")
         require(self.clip_norm > 0, "clip_norm", self.clip_norm, "above 0")
         require(self.tail >= 0, "tail", self.tail, "0 or more")
+        require(self.warmup >= 0, "warmup", self.warmup, "0 or more")
+        require(0 <= self.final_lr <= 1, "final_lr", self.final_lr, "between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True)

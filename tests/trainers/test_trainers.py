@@ -383,6 +383,14 @@ def test_sft_learns_an_answer_given_as_text(tiny: Callable[..., Model]) -> None:
     assert sum(losses[-5:]) < sum(losses[:5]) / 2
 
 
+def test_sft_fills_a_canvas_with_stops_and_trains_as_many_as_told(tiny: Callable[..., Model]) -> None:
+    model = tiny("llada", torch.float32)
+    sample = supervised(model, "task", "p", [Message("user", "2 + 3?")], "5", canvas=24)
+    assert (len(sample.rollout.token_ids), sample.rollout.canvas) == (24, 24)
+    counts = [SFT(model, {"views": "trace", "shrink": 1, "tail": tail}, 1).step([sample])["tokens_trained"] for tail in (0, 4)]
+    assert counts == [sample.rollout.length, sample.rollout.length + 4]
+
+
 def test_sft_masks_change_with_the_epoch(tiny: Callable[..., Model]) -> None:
     model = tiny("sdar", torch.float32)
     trainer = SFT(model, {"lr": 0.0}, 30)
