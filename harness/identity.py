@@ -15,9 +15,9 @@ def request_seed(run_seed: int, task: str, problem_id: str, sample: int) -> int:
     return int(_hash("seed", run_seed, task, problem_id, sample)[:16], 16) >> 1
 
 
-def completion_key(model: ModelInfo, decode: DecodeConfig, prompt_ids: tuple[int, ...], sample: int, seed: int) -> str:
-    """The identity of a completion: weights and dtype, decode settings, prompt tokens, sample index, seed."""
-    return _hash("completion", model.fingerprint, model.dtype, _settings(decode), prompt_ids, sample, seed)[:32]
+def completion_key(model: ModelInfo, decode: DecodeConfig, prompt: object, sample: int, seed: int) -> str:
+    """The identity of a completion: weights and dtype, decode settings, prompt (tokens, or turns as data), sample, seed."""
+    return _hash("completion", model.fingerprint, model.dtype, _settings(decode), prompt, sample, seed)[:32]
 
 
 def _settings(decode: DecodeConfig) -> dict[str, Any]:

@@ -202,7 +202,7 @@ class PolicyTrainer:
             advantage=placed(self._advantage(work, lessons)),
             weight=placed(weight * table.scale),
             sampler=placed(table.sampler),
-            old=placed(table.sampler).clone(),
+            old=placed(table.sampler).clone(),  # written to, and the record is not
             old_known=self.options.old == "sampler",
         )
         if self.options.old == "trainer" and self.options.minibatches * self.options.epochs > 1:

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import types
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from ..records import DecodeConfig, Event, ForwardPasses, ModelInfo, Rollout
 _SCALARS: Mapping[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
+@cache
 def arrow_type(hint: Any) -> pa.DataType:
     """The arrow type of a record's annotation. What has no fixed shape (dict, Any) is JSON text."""
     origin = get_origin(hint)
@@ -27,11 +29,13 @@ def arrow_type(hint: Any) -> pa.DataType:
         kinds = [arrow_type(option) for option in get_args(hint) if option is not type(None)]
         return kinds[0] if len(set(kinds)) == 1 else pa.string()
     if origin is Literal:
-        return arrow_type(type(get_args(hint)[0]))
+        kind: Any = type(get_args(hint)[0])
+        return arrow_type(kind)
     if origin in (tuple, list):
         return pa.list_(arrow_type(get_args(hint)[0]))
     if dataclasses.is_dataclass(hint):
-        return pa.struct([(name, arrow_type(kind)) for name, kind in _fields(hint).items()])
+        record: Any = hint
+        return pa.struct([(name, arrow_type(kind)) for name, kind in _fields(record).items()])
     return _SCALARS.get(hint, pa.string())
 
 
@@ -53,6 +57,7 @@ def uncells(kind: type, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@cache
 def _fields(kind: Any) -> dict[str, Any]:
     return {name: hint for name, hint in get_type_hints(kind).items() if get_origin(hint) is not ClassVar}
 
@@ -62,7 +67,8 @@ def _cell(hint: Any, value: Any) -> Any:
     if value is None:
         return None
     if dataclasses.is_dataclass(hint):
-        return {name: _cell(field, value[name]) for name, field in _fields(hint).items()}
+        kind: Any = hint
+        return {name: _cell(field, value[name]) for name, field in _fields(kind).items()}
     if item := _record_of(hint):
         return [_cell(item, entry) for entry in value]
     return json.dumps(value, ensure_ascii=False) if _is_shapeless(hint) and not isinstance(value, str) else value
@@ -79,18 +85,21 @@ def _uncell(hint: Any, value: Any) -> Any:
     return json.loads(value) if _is_shapeless(hint) and isinstance(value, str) else value
 
 
+@cache
 def _present(hint: Any) -> Any:
     """The annotation of a value that is there: T of `T | None`."""
     options = [option for option in get_args(hint) if option is not type(None)]
     return options[0] if get_origin(hint) in (Union, types.UnionType) and len(options) == 1 else hint
 
 
+@cache
 def _record_of(hint: Any) -> Any:
     """The dataclass whose records a list or tuple holds, or None."""
     items = get_args(hint) if get_origin(hint) in (list, tuple) else ()
     return items[0] if items and dataclasses.is_dataclass(items[0]) else None
 
 
+@cache
 def _is_shapeless(hint: Any) -> bool:
     """Whether an annotation has no arrow type of its own, so that its values are kept as JSON text."""
     return arrow_type(hint) == pa.string() and hint is not str and get_origin(hint) is not Literal

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..models.canvas import CanvasDenoiser
 from ..records import DecodeConfig, Finish, ForwardPasses, Request
 from .ending import Decoded, TokenRules, refusal
-from .rows import NEVER, Rows, Sequence
+from .rows import NEVER, Rows, Sequence, Watch
 from .sampling import Sampler
 
 
@@ -33,20 +33,18 @@ class CanvasDecoder:
         self._sampler = Sampler(self._rows, tokens, decode)
         self._final = decode.algorithm == "block" and decode.overshoot == "clamp" and not decode.full_length
 
-    def run(self, requests: Iterable[Request]) -> Iterator[Decoded]:
-        """Yield each request's result when it is done."""
+    def run(self, requests: Iterable[Request | None], watch: Watch | None = None) -> Iterator[Decoded]:
+        """Yield each request's result when it is done. A request that is None says that there is none right now."""
         pending = iter(requests)
-        exhausted = False
         while True:
-            while not exhausted and self._rows.count < self._rows.capacity:
-                request = next(pending, None)
-                if request is None:
-                    exhausted = True
-                elif (refused := self._admit(request)) is not None:
+            while self._rows.count < self._rows.capacity and (request := next(pending, None)) is not None:
+                if (refused := self._admit(request)) is not None:
                     yield refused
             if self._rows.count == 0:
                 return
             yield from self._pass()
+            if watch is not None:
+                self._rows.tell(watch)
 
     def _admit(self, request: Request) -> Decoded | None:
         size, prompt = self._denoiser.block_size, len(request.prompt_ids)

@@ -3,7 +3,9 @@ what the record keeps. Knows nothing of models or of how tokens are chosen.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +13,9 @@ from torch import Tensor
 
 from ..records import Event, Request
 from .steps import Memory, Outcome
+
+Watch = Callable[[Request, Callable[[], list[int | None]]], None]
+"""Is shown every request after every pass; the second argument gives its response so far, None where a mask stands."""
 
 NEVER = -1
 """The step of a token that was never fixed."""
@@ -147,6 +152,17 @@ class Rows:
         masked = self.masked[row] & self.response[row]
         end = int(masked.int().argmax()) if masked.any() else self.block_size
         return self.sequences[row].tokens + self.token[row, :end][self.response[row, :end]].tolist()
+
+    def shown(self, row: int) -> list[int | None]:
+        """The response as far as it is opened, None where a mask still stands."""
+        exists = self.response[row]
+        tokens, masked = self.token[row, exists].tolist(), self.masked[row, exists].tolist()
+        return self.sequences[row].tokens + [None if mask else token for token, mask in zip(tokens, masked, strict=True)]
+
+    def tell(self, watch: Watch) -> None:
+        """Let somebody look at every row."""
+        for row, sequence in enumerate(self.sequences):
+            watch(sequence.request, partial(self.shown, row))
 
     def close(self, row: int) -> Sequence:
         """Move the open block of a row into its record and return the record."""

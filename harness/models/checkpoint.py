@@ -77,10 +77,15 @@ def open_checkpoint(
     `family`, `mask_id` and `block_size` say what the checkpoint does not: a known family's name, a YAML file or a plug-in (see
     `recognition`), the id of the mask token, and the block size the model was trained with. `adapter` is a directory with a LoRA.
     """
+    if name.startswith("openai:"):
+        raise InputError(
+            f"--model {name}: an endpoint gives text only, which `unmask eval` and `rollout` can use; give a checkpoint"
+        )
     path, resolved = _locate(name, revision)
     where = str(path / "config.json")
     config = read_json(path / "config.json", f"{name}: no config.json in {path}; give the directory of a checkpoint")
     kind, why, *told = choose(config, where, f"{name} {path}", family)
+    config |= {known: config[own] for own, known in kind.aliases if own in config}
     if config.get("max_position_embeddings") is not None:
         whole(config["max_position_embeddings"], "max_position_embeddings", where)
     tokenizer = load_tokenizer(path)

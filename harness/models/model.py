@@ -16,6 +16,7 @@ from .network import load_network
 
 if TYPE_CHECKING:
     from ..decoding.ending import TokenRules
+    from ..decoding.rows import Watch
     from ..decoding.usage import Usage
     from .denoiser import Context
 
@@ -54,23 +55,26 @@ class Model:
 
     def generate(
         self,
-        requests: Iterable[Request],
+        requests: Iterable[Request | None],
         decode: DecodeConfig,
         *,
         max_batch: int = 32,
         kv_budget: int | None = None,
         fuse: bool = True,
         usage: "Usage | None" = None,
+        watch: "Watch | None" = None,
     ) -> Iterator[Rollout]:
         """Yield one rollout per request, in completion order.
 
         `max_batch` bounds the sequences that share a forward pass, `kv_budget` the bytes of an exact cache: fewer sequences then
         share a pass. `fuse` runs prompts and finished blocks together with the denoising steps that follow them; without it they
         have forward passes of their own, as the published loops do. None of them changes a token. `usage` is counted up.
-        Raises InputError when the budget does not hold one sequence, or the memory does not.
+        `requests` may yield None for "none right now" while others are being decoded; it is asked again after the next pass.
+        `watch` is shown every response after every pass (`decoding.rows.Watch`). Raises InputError when the budget does not hold
+        one sequence, or the memory does not.
         """
         decode = self.resolve(decode)
-        for decoded in self._decoder(decode, max_batch, kv_budget, fuse, usage).run(requests):
+        for decoded in self._decoder(decode, max_batch, kv_budget, fuse, usage).run(requests, watch):
             yield self._rollout(decoded, decode)
 
     def _decoder(self, decode: DecodeConfig, rows: int, budget: int | None, fuse: bool, usage: "Usage | None") -> Any:
@@ -112,9 +116,10 @@ class Model:
         stops = self.checkpoint.stop_ids
         endings = Endings(*stops[:2])
         mask = self.checkpoint.mask_id if self.checkpoint.family.masked else -1
-        return TokenRules(mask, frozenset(stops), self.banned(decode.never), self._text, decode.stop, endings)
+        return TokenRules(mask, frozenset(stops), self.banned(decode.never), self.text, decode.stop, endings)
 
-    def _text(self, ids: Sequence[int]) -> str:
+    def text(self, ids: Sequence[int]) -> str:
+        """Decode response tokens, special ones left out."""
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
@@ -149,7 +154,7 @@ class Model:
             forward_passes=decoded.passes,
             cache=decode.cache,
             finish=decoded.finish,
-            text=_before(self._text(kept), decode.stop),
+            text=_before(self.text(kept), decode.stop),
             decode=decode,
             model=self.info,
             seconds=round(decoded.seconds, 6),
@@ -196,7 +201,7 @@ def load_model(
         raise InputError(f"--dtype {dtype}: not one of {', '.join(DTYPES)}")
     checkpoint = open_checkpoint(name, revision, family=family, mask_id=mask_id, block_size=block_size, adapter=adapter)
     device = _device(device)
-    chosen = ("float32" if device == "cpu" else _own_dtype(checkpoint)) if dtype == "auto" else dtype
+    chosen = ("float32" if device == "cpu" else own_dtype(checkpoint)) if dtype == "auto" else dtype
     network = load_network(checkpoint, getattr(torch, chosen), device)
     info = ModelInfo(checkpoint.id, checkpoint.revision, checkpoint.family.name, checkpoint.fingerprint(), chosen)
     return Model(checkpoint, network, info)
@@ -219,7 +224,8 @@ def _device(device: str) -> str:
     return device
 
 
-def _own_dtype(checkpoint: Checkpoint) -> str:
+def own_dtype(checkpoint: Checkpoint) -> str:
+    """The dtype that a checkpoint says its weights have."""
     own = checkpoint.config.get("dtype") or checkpoint.config.get("torch_dtype") or "bfloat16"
     return str(own) if own in DTYPES else "bfloat16"
 
