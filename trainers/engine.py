@@ -101,6 +101,9 @@ class Engine:
 
     def pack(self, traces: Sequence[Trace], views: Sequence[Views]) -> Work:
         """The views of each trace as work. All ranks have to call it together."""
+        widths = sorted({trace.width for trace in traces})
+        if self.layout.attention == "block_causal" and len(widths) > 1:
+            raise InputError(f"rollouts of one update have blocks of {widths}; train those of one block size at a time")
         sequences, table = pack(traces, views, self.layout)
         batches = self._batches(sequences, max((trace.width for trace in traces), default=1))
         largest = int(all_max(max((len(batch.index) for batch in batches), default=0)))

@@ -224,6 +224,13 @@ def test_masks_are_drawn_anew_in_every_step(tiny: Callable[..., Model]) -> None:
     assert first.masked.shape != later.masked.shape or not torch.equal(first.masked, later.masked)
 
 
+def test_blocks_of_several_sizes_do_not_share_an_update(tiny: Callable[..., Model]) -> None:
+    model = tiny("sdar", torch.float32)
+    samples = group(model)
+    with pytest.raises(InputError, match=r"blocks of \[4, 8\]"):
+        make("tracerl", model, {}).step([widen(samples[0], 8), *samples[1:]])
+
+
 def test_several_updates_per_step_clip(tiny: Callable[..., Model]) -> None:
     model = tiny("sdar", torch.float32)
     metrics = make("tracerl", model, {"lr": 3e-3, "minibatches": 2, "epochs": 3}).step(group(model))
@@ -278,7 +285,8 @@ def test_the_parts_of_a_verdict_are_placed_and_the_rest_is_the_outcome(tiny: Cal
     lessons = trainer._lessons(samples, Meter())
     assert [lesson.reward for lesson in lessons] == [1.0, 1.0]
     assert [lesson.advantage for lesson in lessons] == [0.0, 0.0]
-    assert [set(lesson.process.tolist()) - {0.0} for lesson in lessons] == [{0.5}, {-0.5}]
+    spread = 1.0 if value == "none" else 0.5  # standardised within the group, where there is no other baseline
+    assert [set(lesson.process.tolist()) - {0.0} for lesson in lessons] == [{spread}, {-spread}]
     before = likelihood(trainer, samples[:1]) - likelihood(trainer, samples[1:])
     trainer.step(samples)
     assert likelihood(trainer, samples[:1]) - likelihood(trainer, samples[1:]) != before
