@@ -226,7 +226,7 @@ class PolicyTrainer:
         outcome = torch.tensor([lesson.advantage for lesson in lessons], dtype=torch.float64)[table.sample]
         if options.process == "ignore":
             return outcome
-        rewards = at_targets([x.process for x in lessons], work)
+        rewards = process_at_targets(lessons, work)
         process: Tensor = options.process_weight * rewards_to_go(rewards, table.step, table.sample, options.gamma)
         return process if options.process == "only" else outcome + process
 
@@ -335,12 +335,10 @@ def _as_sampled(rollout: Rollout) -> bool:
     return rollout.decode.block_size in (None, rollout.block_size)
 
 
-def at_targets(vectors: Sequence[Tensor | None], work: Work) -> Tensor:
-    """Per target, (m,) float64, the entry of its trace's vector at its position; 0 where there is none."""
-    out = torch.zeros(len(work.table), dtype=torch.float64)
-    for index, vector in enumerate(vectors):
-        if vector is None:
-            continue
-        mine = work.table.sample == index
-        out[mine] = vector[work.table.position[mine]].double()
-    return out
+def process_at_targets(lessons: Sequence[Lesson], work: Work) -> Tensor:
+    """The process reward of every target, (m,) float64."""
+    sizes = torch.tensor([len(lesson.trace.ids) for lesson in lessons], dtype=torch.long)
+    offsets = sizes.cumsum(0) - sizes
+    vectors = [torch.zeros(len(x.trace.ids), dtype=torch.float64) if x.process is None else x.process for x in lessons]
+    together = torch.cat([torch.zeros(0, dtype=torch.float64), *vectors])
+    return together[offsets[work.table.sample] + work.table.position]

@@ -19,7 +19,7 @@ from .metrics import Meter
 from .optimizing import Optimizer
 from .packing import Batch
 from .parallel import all_sum
-from .policy import Lesson, PolicyOptions, PolicyTrainer, Terms, at_targets
+from .policy import Lesson, PolicyOptions, PolicyTrainer, Terms, process_at_targets
 from .returns import last_step_rewards, step_gae
 from .traces import Trace
 from .value import ValueKind, ValueModel, value_loss
@@ -112,7 +112,7 @@ class TraceRL(PolicyTrainer):
         outcome = last_step_rewards(torch.tensor(raw, dtype=torch.float64), table.step, table.sample)
         if options.process == "ignore":
             return outcome
-        process: Tensor = options.process_weight * at_targets([x.process for x in lessons], work)
+        process: Tensor = options.process_weight * process_at_targets(lessons, work)
         return process if options.process == "only" else outcome + process
 
     def _normalised(self, advantages: Tensor) -> Tensor:
