@@ -112,8 +112,7 @@ def test_the_same_seed_gives_the_same_update(tiny: Callable[..., Model]) -> None
     assert same(results[0][1], results[1][1])
 
 
-@pytest.mark.parametrize("minibatches", [1, 2])
-@pytest.mark.parametrize("value", ["none", "separate", "shared"])
+@pytest.mark.parametrize(("minibatches", "value"), [(1, "none"), (2, "none"), (1, "separate"), (2, "shared")])
 def test_a_loss_that_is_not_finite_changes_nothing(
     tiny: Callable[..., Model], monkeypatch: pytest.MonkeyPatch, minibatches: int, value: str
 ) -> None:
@@ -292,7 +291,7 @@ def test_the_parts_of_a_verdict_are_placed_and_the_rest_is_the_outcome(tiny: Cal
     assert likelihood(trainer, samples[:1]) - likelihood(trainer, samples[1:]) != before
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["sdar", *(pytest.param(name, marks=pytest.mark.slow) for name in ("llada", "dream"))])
 def test_a_value_model_learns_what_responses_are_worth(tiny: Callable[..., Model], family: str) -> None:
     """The policy stands still (its learning rate is 0), so the same rewards can be explained better and better."""
     model = tiny(family, torch.float32)
