@@ -31,7 +31,7 @@ def demo() -> Model:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "run"
-    command = ["eval", "--model", "demo", "--task", "arith", "--limit", "8", "--samples", "2", "--device", "cpu"]
+    command = ["eval", "--model", "demo", "--task", "arith", "--limit", "4", "--samples", "2", "--device", "cpu"]
     assert main([*command, "--out", str(out)]) == 0
     return out
 
@@ -63,7 +63,7 @@ def assert_every_state_leads_on(model: Model, rollouts: Sequence[Rollout], decod
 @pytest.mark.parametrize("remasking", ["static", "dynamic"])
 def test_going_on_from_any_recorded_state_is_going_on(demo: Model, remasking: Any) -> None:
     decode = DecodeConfig(remasking=remasking, temperature=0.0, max_new_tokens=48)
-    assert_every_state_leads_on(demo, generated(demo, decode, prompts_of(demo, 3)), decode)
+    assert_every_state_leads_on(demo, generated(demo, decode, prompts_of(demo, 2)), decode)
 
 
 @pytest.mark.skipif(not (REFERENCE / "llada").exists(), reason="the reference checkpoints of ../shared are not here")
@@ -144,7 +144,7 @@ def test_score_rewards_the_equations_of_a_run_and_the_table_can_be_read(run: Pat
         assert sum(line["token_rewards"]) == pytest.approx(line["reward"], abs=1e-6)
         assert len(line["token_rewards"]) == len(new.rollout.token_ids)
     assert main(["export", str(out), "--view", "steps", "--out", str(tmp_path / "steps.jsonl")]) == 0
-    assert (tmp_path / "steps.jsonl").read_text().count("\n") > 8
+    assert (tmp_path / "steps.jsonl").read_text().count("\n") >= 7
 
 
 def test_a_scoring_goes_on_where_it_was_stopped(run: Path, tmp_path: Path) -> None:
