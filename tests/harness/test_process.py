@@ -66,14 +66,21 @@ def test_going_on_from_any_recorded_state_is_going_on(demo: Model, remasking: An
     assert_every_state_leads_on(demo, generated(demo, decode, prompts_of(demo, 2)), decode)
 
 
-@pytest.mark.skipif(not (REFERENCE / "llada").exists(), reason="the reference checkpoints of ../shared are not here")
-def test_a_state_of_a_full_canvas_is_gone_on_from_as_well() -> None:
-    model = load_model(str(REFERENCE / "llada"), device="cpu")
-    vocabulary = model.tokenizer.encode("The answer to the question", add_special_tokens=False)
-    for size in (8, 16):
-        decode = DecodeConfig(block_size=size, steps_per_block=size, remasking="static", temperature=0.0, max_new_tokens=16)
-        rollouts = generated(model, decode, [tuple(vocabulary[:4]), tuple(vocabulary[1:])])
-        assert_every_state_leads_on(model, rollouts, decode)
+@pytest.mark.skipif(not REFERENCE.exists(), reason="the reference checkpoints of ../shared are not here")
+@pytest.mark.parametrize(
+    "family",
+    [
+        *("llada", "dream"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("sdar", "sdar_moe", "lladamoe", "llada2", "llada21")),
+    ],
+)
+def test_a_state_of_every_family_is_gone_on_from_as_well(family: str) -> None:
+    model = load_model(str(REFERENCE / family), device="cpu")
+    vocabulary = model.tokenizer.encode("The answer to the question is", add_special_tokens=False)
+    size = model.checkpoint.block_size or 8
+    decode = DecodeConfig(block_size=size, remasking="static", temperature=0.0, max_new_tokens=2 * size)
+    rollouts = generated(model, decode, [tuple(vocabulary[:3]), tuple(vocabulary[:5])])
+    assert_every_state_leads_on(model, rollouts, decode)
 
 
 def test_states_split_the_response_between_them(demo: Model) -> None:
