@@ -93,6 +93,12 @@ def test_the_folder_loads_with_datasets_and_has_the_columns_of_trl_and_verl(made
     assert table[0]["extra_info"]["verifier"] == "math"
 
 
+def test_the_folder_is_a_run_as_well(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(made), str(made)]) == 0
+    assert main(["score", str(made), "--task", "arith", "--out", str(tmp_path / "scored")]) == 0
+    assert "not finished" not in capsys.readouterr().out
+
+
 def test_types_do_not_depend_on_the_values(made: Path) -> None:
     schema = pq.read_schema(made / "data" / "train-00000.parquet")
     assert schema.equals(SAMPLES)
