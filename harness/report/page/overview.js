@@ -35,7 +35,8 @@ function headline(data) {
   const samples = data.index.sample.length;
   if (!samples) return "Training run";
   const what = `${tasks.slice(0, 3).join(", ")}${tasks.length > 3 ? ` and ${tasks.length - 3} more` : ""}`;
-  return `${what}: ${plural(data.problems.length, "problem")}, ${plural(samples, data.runs.length === 2 ? "pair of sample" : "sample").replace("pair of samples", "pairs of samples")}`;
+  const paired = data.runs.length === 2 ? (samples === 1 ? "1 pair of samples" : `${count(samples)} pairs of samples`) : plural(samples, "sample");
+  return `${what}: ${plural(data.problems.length, "problem")}, ${paired}`;
 }
 
 const COLUMNS = ["Task", "Run", "Problems × samples", "Score ± SE", "95% interval", "", "pass@k, maj@k", "Tokens / forward", "Tokens / s"];
