@@ -170,6 +170,8 @@ class TrainConfig:
         _require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
         _require(self.workers is None or self.workers >= 1, "workers", self.workers, "at least 1")
         _require(0 <= self.max_verifier_errors <= 1, "max_verifier_errors", self.max_verifier_errors, "a share between 0 and 1")
+        alone = self.groups.samples == 1 and self.groups.drop_equal
+        _require(not alone, "groups.samples", 1, "at least 2, or drop_equal false: the rewards of a group of one are all equal")
         open_ended = [stage.steps is None for stage in self.curriculum[:-1]]
         _require(not any(open_ended), "curriculum", "a stage without steps", "followed by no other stage")
 
