@@ -412,6 +412,18 @@ def test_a_training_run_shows_its_curves(browser: Browser, tmp_path: Path) -> No
         assert label == "reward over steps 0 to 39: from 0 to 0.975, at last 0.975"
 
 
+def test_two_training_runs_share_their_charts(browser: Browser, tmp_path: Path) -> None:
+    for name, slope in (("one", 1), ("other", 2)):
+        (tmp_path / name).mkdir()
+        lines = [{"step": i, "reward": i * slope} for i in range(5)]
+        (tmp_path / name / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert main(["report", str(tmp_path / "one"), str(tmp_path / "other")]) == 0
+    for tab in opened(browser, tmp_path / "other" / "compare-one.html"):
+        assert tab.js("document.querySelectorAll('.curves figure').length") == 1
+        assert tab.js("document.querySelectorAll('.curves .line-a, .curves .line-b').length") == 2
+        assert "4 · 8" in text(tab, ".curves h3")
+
+
 def test_without_a_tokenizer_the_page_says_so_and_shows_ids(browser: Browser, tmp_path: Path) -> None:
     run = make_run(tmp_path / "a", [[RIGHT]], model=replace(MODEL, id="nowhere/to-be-found"))
     assert main(["report", str(run)]) == 0
