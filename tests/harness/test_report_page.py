@@ -174,6 +174,14 @@ def test_the_slider_goes_to_a_step(page: Tab) -> None:
     assert page.js("document.querySelector('input[type=range]').getAttribute('aria-valuetext')").startswith("step 2 of")
 
 
+def test_a_click_on_the_bars_goes_to_their_step(page: Tab) -> None:
+    open_sample(page, "toy/0 · 2")
+    steps = page.js("Number(document.querySelector('input[type=range]').max)")
+    box = "(document.querySelector('.strip').getBoundingClientRect())"
+    page.js(f"document.querySelector('.strip').dispatchEvent(new MouseEvent('click', {{clientX: {box}.x + {box}.width * 0.5}}))")
+    assert f"step {steps // 2 + 1} / {steps}" in text(page, ".readout")
+
+
 def test_doubt_is_shaded_and_the_order_too(page: Tab) -> None:
     open_sample(page, "toy/2 · 2")
     colours = "new Set([...document.querySelectorAll('.tok')].map((node) => getComputedStyle(node).backgroundColor)).size"
