@@ -33,6 +33,7 @@ def add_parser(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_run_flags(command)
+    command.add_argument("--report", action="store_true", help="write report.html as well (see `unmask report`)")
     command.set_defaults(run=_eval)
 
 
@@ -61,7 +62,6 @@ def add_run_flags(command: argparse.ArgumentParser) -> None:
     add_model_options(command)
     command.add_argument("--dtype", metavar="D", help="auto (default), float32, bfloat16, float16")
     command.add_argument("--device", metavar="D", help="auto (default), cpu, cuda, cuda:1, ...")
-    command.add_argument("--report", action="store_true", help="write report.html as well (see `unmask report`)")
     add_executor(command)
     command.add_argument(
         "--actors", metavar="N", type=int, help="models on the Ray cluster (default: one per GPU, else per node)"
@@ -113,7 +113,7 @@ def _eval(args: argparse.Namespace) -> int:
         return fail(error, 1)
     print_outcome(result, shard)
     print(f"run directory: {result.path}")
-    if args.report:
+    if args.report and result.tasks:
         from ..report.build import write_report
 
         print(f"report: {write_report(result.path).path}")
