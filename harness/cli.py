@@ -45,10 +45,10 @@ _COMMANDS = tuple(
         validate,
         compare,
         report,
-        serve,
         show,
-        sandbox,
+        serve,
         save,
+        sandbox,
         listing,
         doctor,
     )

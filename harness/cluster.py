@@ -161,6 +161,9 @@ class Models:
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         return self._model.encode(messages)
 
+    def text(self, ids: Sequence[int]) -> str:
+        return self._model.text(ids)
+
     def generate(self, requests: Iterable[Request], decode: DecodeConfig, *, max_batch: int) -> Iterator[Rollout]:
         """Yield one rollout per request, in completion order, whatever becomes of single actors."""
         requests = iter(requests)

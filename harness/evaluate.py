@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..rewards.errors import InputError
 from ..rewards.groups import is_group
-from ..rewards.records import Completion, Verdict
+from ..rewards.records import Completion, Problem, Verdict
 from ..rewards.serde import encode
 from .config import RunConfig, first_difference, write_config
 from .executor import Executor, Local, Pool
 from .plan import Job, Jobs, TaskPlan, plan_tasks
+from .process.placement import token_rewards
 from .progress import Progress, TaskProgress, show_progress
 from .records import Request, Rollout, Sample
 from .results import TaskResult, VerifierInfo, summarise
@@ -214,17 +215,29 @@ class _Run:
 
         return {plan.name: origin_of(plan, self._config) for plan in self._plans}
 
-    def _entries(self, plan: TaskPlan, jobs: Jobs) -> "Iterator[Entry]":
-        from .dataset.rows import Entry
-
+    def _samples(self, plan: TaskPlan, jobs: Jobs) -> Iterator[tuple[str, Problem, Sample]]:
         with self._verdicts(plan) as verdicts:
             for key, problem in jobs.known():
                 record, judged = self._records.get(key), verdicts.get(key)
-                yield Entry(key, problem, Sample(plan.name, problem.id, record.cluster, record.rollout, judged.verdict))
+                yield key, problem, Sample(plan.name, problem.id, record.cluster, record.rollout, judged.verdict)
+
+    def _entries(self) -> "Iterator[Entry]":
+        from .dataset.rows import Entry
+
+        for plan, jobs in self._tasks():
+            for key, problem, sample in self._samples(plan, jobs):
+                yield Entry(key, problem, sample, self._token_rewards(sample.rollout, sample.verdict))
+
+    def _token_rewards(self, rollout: Rollout, verdict: Verdict) -> list[float] | None:
+        """The reward of each token, where the verifier rewards steps."""
+        text = getattr(self._model, "text", None)  # an endpoint has no tokens
+        if verdict.step_rewards is None or verdict.reward is None or text is None:
+            return None
+        return token_rewards(rollout, verdict, text)
 
     def _summary(self, plan: TaskPlan, jobs: Jobs) -> TaskResult:
         return summarise(
-            (entry.sample for entry in self._entries(plan, jobs)),
+            (sample for _, _, sample in self._samples(plan, jobs)),
             plan.benchmark,
             plan.problems,
             task=plan.name,
@@ -238,8 +251,7 @@ class _Run:
         )
 
     def _write_samples(self) -> None:
-        entries = (entry for plan, jobs in self._tasks() for entry in self._entries(plan, jobs))
-        self._write_product(self._out, entries, self._origins())
+        self._write_product(self._out, self._entries(), self._origins())
 
     def _log_session(self, plan: TaskPlan, session: "Session") -> None:
         line = {"task": plan.name, "samples": session.samples, "tokens": session.tokens, "seconds": round(session.seconds, 3)}

@@ -1,9 +1,11 @@
 """`unmask score`: judges existing completions. No model is loaded and nothing is generated.
 
 Lines are read, judged and written as a stream, in input order: at most `AHEAD` of them are in memory, and of each problem the
-sum of its rewards. Repeating the command goes on after the last verdict that was written.
+sum of its rewards. Repeating the command goes on after the last verdict that was written, and judges again what the verifier
+could not judge.
 """
 
+import hashlib
 import json
 import sys
 from collections import Counter, deque
@@ -17,7 +19,7 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple
 from ..benchmarks.base import Benchmark
 from ..rewards.errors import InputError, nearest
 from ..rewards.groups import is_group
-from ..rewards.records import Completion, Problem, Verdict
+from ..rewards.records import Completion, Problem, StepReward, Verdict
 from ..rewards.serde import dump_line, encode, read_jsonl
 from ..rewards.verifier import Verifier
 from .evaluate import completion_of, nothing_generated
@@ -56,6 +58,7 @@ class Scored:
     seconds: float
     detail: str
     parts: dict[str, float]
+    step_rewards: tuple[StepReward, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,7 @@ class Judge:
 
     def _claim(self, facts: dict[str, Any]) -> None:
         """Take an empty folder, or one of the same scoring."""
-        identity = {"source": str(self._source.resolve()), "size": _size(self._source), "task": facts.get("task")}
+        identity = {"source": str(self._source.resolve()), "content": _content(self._source), "task": facts.get("task")}
         identity |= {"verifier": [self._verifier.name, self._verifier.version], "data_revision": facts.get("data_revision")}
         path, verdicts = self._out / "scoring.json", self._out / "verdicts.jsonl"
         if not path.exists():
@@ -178,24 +181,43 @@ class Judge:
             self._sizes = Counter(
                 _problem_id(entry.answer) for entry in read_answers(self._source, task) if entry.verdict is None
             )
-        inputs = enumerate(read_answers(self._source, task))
-        done = self._recount(path, inputs) if path.exists() else 0
-        progress = ScoreProgress(done)
-        with path.open("ab") as file, self._executor.pool(self._verifier, self._workers) as pool:
+        with self._executor.pool(self._verifier, self._workers) as pool:
+            if path.exists() and not self._sizes and any(line.status == "verifier_error" for line in read_jsonl(path, Scored)):
+                self._mend(pool, path, task)
+            inputs = enumerate(read_answers(self._source, task))
+            done = self._recount(path, inputs) if path.exists() else 0
             self._rejoin(pool, task, done)
-            waiting: deque[tuple[_Item, Future[Verdict]]] = deque()
-            # A group is judged once its last sample was read, however far away that is.
-            ahead = AHEAD if not self._sizes else sys.maxsize
-            for number, entry in inputs:
-                item = self._item(number, entry)
-                waiting.append((item, self._judged(pool, item.problem, entry)))
-                while waiting and (len(waiting) >= ahead or waiting[0][1].done()):
-                    self._write(file, progress, *waiting.popleft())
-            while waiting:
-                self._write(file, progress, *waiting.popleft())
+            progress = ScoreProgress(done)
+            with path.open("ab") as file:
+                for item, verdict in self._verdicts(pool, inputs):
+                    self._write(file, progress, item, verdict)
         progress.finish()
         if self._completions == 0:
             raise InputError(f"{self._source}: holds no completions")
+
+    def _verdicts(self, pool: Pool, inputs: Iterator[tuple[int, _Input]]) -> Iterator[tuple[_Item, Verdict]]:
+        """Judge what is left of the input; yield the verdicts in its order."""
+        waiting: deque[tuple[_Item, Future[Verdict]]] = deque()
+        # A group is judged once its last sample was read, however far away that is.
+        ahead = AHEAD if not self._sizes else sys.maxsize
+        for number, entry in inputs:
+            item = self._item(number, entry)
+            waiting.append((item, self._judged(pool, item.problem, entry)))
+            while waiting and (len(waiting) >= ahead or waiting[0][1].done()):
+                item, future = waiting.popleft()
+                yield item, future.result()
+        for item, future in waiting:
+            yield item, future.result()
+
+    def _mend(self, pool: Pool, path: Path, task: str | None) -> None:
+        """Judge again what a verifier could not judge in an earlier session, and put the verdicts in their places."""
+        fresh = path.with_name(".verdicts.jsonl.new")
+        pairs = zip(read_jsonl(path, Scored), enumerate(read_answers(self._source, task)), strict=False)
+        again = self._verdicts(pool, (entry for line, entry in pairs if line.status == "verifier_error"))
+        with fresh.open("wb") as file:
+            for line in read_jsonl(path, Scored):
+                file.write(dump_line(_scored(*next(again)) if line.status == "verifier_error" else line))
+        fresh.replace(path)
 
     def _rejoin(self, pool: Pool, task: str | None, done: int) -> None:
         """Judge again what was written of groups that are not complete: the rest of them needs it."""
@@ -239,20 +261,8 @@ class Judge:
             raise InputError(f"{place}: field 'problem_id': the task has no problem {name!r}{hint}")
         return self._problems[name]
 
-    def _write(self, file: BinaryIO, progress: ScoreProgress, item: _Item, future: Future[Verdict]) -> None:
-        """Write a verdict, after waiting for it if need be."""
-        verdict = future.result()
-        line = Scored(
-            item.id,
-            verdict.reward,
-            verdict.status,
-            verdict.extracted,
-            verdict.expected,
-            round(verdict.seconds, 6),
-            verdict.detail,
-            verdict.parts,
-        )
-        file.write(dump_line(line))
+    def _write(self, file: BinaryIO, progress: ScoreProgress, item: _Item, verdict: Verdict) -> None:
+        file.write(dump_line(_scored(item, verdict)))
         file.flush()
         self._count(item, verdict)
         progress.judged(verdict)
@@ -263,10 +273,29 @@ class Judge:
         self._tally.add(item.problem.id, item.problem.cluster, found.reward, found.parts)
 
 
+def _scored(item: _Item, verdict: Verdict) -> Scored:
+    return Scored(
+        item.id,
+        verdict.reward,
+        verdict.status,
+        verdict.extracted,
+        verdict.expected,
+        round(verdict.seconds, 6),
+        verdict.detail,
+        verdict.parts,
+        verdict.step_rewards,
+    )
+
+
 def _problem_id(answer: Answer) -> str:
     return answer.problem_id or answer.id
 
 
-def _size(source: Path) -> int:
-    files = [source] if source.is_file() else sorted((source / "records").glob("part-*.jsonl"))
-    return sum(file.stat().st_size for file in files)
+def _content(source: Path) -> str:
+    """A hash of a file of completions, or of the records of a run directory."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in [source] if source.is_file() else sorted((source / "records").glob("part-*.jsonl")):
+        with part.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

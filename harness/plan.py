@@ -14,7 +14,7 @@ from ..rewards.verifier import Verifier
 from .config import RunConfig
 from .identity import completion_key, request_seed
 from .records import DecodeConfig, Request
-from .source import Generator, Source, preset, settle
+from .source import Generator, Source, authors_own, settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def plan_tasks(config: RunConfig, source: Source) -> list[TaskPlan]:
 def _plan(name: str, config: RunConfig, source: Source) -> TaskPlan:
     benchmark, verifier = load_task(name, config.data, config.task_options, config.rule, config.verifier, config.verifier_options)
     problems = checked_problems(benchmark)[: config.limit]
-    decode = preset(config, source, benchmark.name)
+    decode = authors_own(config.decode, source, benchmark.name) if config.official else config.decode
     if decode.max_new_tokens is None:
         decode = replace(decode, max_new_tokens=_suggested(benchmark, "max_new_tokens"))
     if not decode.stop:

@@ -41,13 +41,11 @@ def load_source(config: RunConfig, source: Source, device: str) -> Generator:
     return load_model(config.model, dtype=config.dtype, device=device, **config.model_options())
 
 
-def preset(config: RunConfig, source: Source, task: str) -> DecodeConfig:
-    """The decode settings asked for, those of the model's authors for this task among them. Raises InputError if it has none."""
-    if not config.official:
-        return config.decode
+def authors_own(decode: DecodeConfig, source: Source, task: str) -> DecodeConfig:
+    """The settings of the checkpoint's authors for a task, `decode` on top. Raises InputError where there are none."""
     if isinstance(source, RemoteModel):
-        raise InputError(f"--decode official: {config.model} is an endpoint, which decodes by its own settings")
-    return official(config.decode, source, task)
+        raise InputError("--decode official: the endpoint decides how it decodes; set it there")
+    return official(decode, source, task)
 
 
 def settle(decode: DecodeConfig, source: Source) -> DecodeConfig:

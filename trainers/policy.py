@@ -17,16 +17,17 @@ from torch import Tensor
 from ..harness.records import Rollout, Sample
 from ..rewards.errors import InputError
 from ..rewards.serde import decode
+from ..rewards.steps import total
 from .advantages import Baseline, Overlength, group_advantages, with_overlength
 from .checkpoint import save_policy
 from .copies import copy_network
-from .engine import Engine, EngineOptions, Work, require
+from .engine import Engine, EngineOptions, Gradient, Work, require
 from .metrics import Meter
 from .objective import Estimator, Weights, kl_term, policy_term, token_weights, truncated_importance
 from .optimizing import Optimizer
 from .packing import Batch
 from .parallel import all_max
-from .process import Combination, rewards_to_go, standardised
+from .process import Combination, rewards_to_go, standardised, step_rewards_on_tokens
 from .traces import Trace, trace_of
 from .views import Views
 
@@ -124,8 +125,8 @@ class PolicyTrainer:
         return False
 
     def token_rewards(self, sample: Sample) -> Sequence[float] | None:
-        """Process rewards per response token; None where the verdict has none."""
-        return None
+        """Process rewards per response token, by default the verdict's; None where it has none."""
+        return step_rewards_on_tokens(sample, self.model.tokenizer)
 
     def step(self, samples: Sequence[Sample]) -> dict[str, float]:
         """One update (or `minibatches` times `epochs`) from whole groups of judged rollouts; returns metrics."""
@@ -133,13 +134,13 @@ class PolicyTrainer:
         parts = self._parts(self._lessons(samples, meter))
         works = [self.engine.pack([x.trace for x in part], [x.views for x in part]) for part in parts]
         meter.add(rows=sum(work.table.rows for work in works), tokens_trained=sum(len(work.table) for work in works))
-        with self.engine.training(*self._networks()), self.engine.all_or_nothing(self._optimizers(), self._updates):
+        updates = self.options.minibatches * self.options.epochs
+        with self.engine.training(*self._networks()), self.engine.all_or_nothing(self._optimizers(), updates):
             terms = [self._terms(work, part) for work, part in zip(works, parts, strict=True)]
             self._before_updates(works, parts, terms, meter)
-            for _ in range(self.options.epochs):
+            for epoch in range(self.options.epochs):
                 for work, term in zip(works, terms, strict=True):
-                    self._update(work, term, meter)
-            self._after_updates(works, terms, meter)
+                    self._update(work, term, meter, last=epoch == self.options.epochs - 1)
         for work, part, term in zip(works, parts, terms, strict=True):
             if self.contexts_match and self.options.old == "trainer" and term.old_known:
                 meter.gap(_gap(work, part, term))
@@ -152,7 +153,7 @@ class PolicyTrainer:
         """The responses that carry loss; counts what was left out."""
         options = self.options
         overlong = [sample.rollout.finish == "length" for sample in samples]
-        given = [sample.verdict.reward if sample.rollout.length else None for sample in samples]
+        given = [_outcome(sample, options.process) for sample in samples]
         rewards = with_overlength(given, overlong, options.overlength, options.overlength_reward)
         judged = [(sample, reward) for sample, reward in zip(samples, rewards, strict=True) if reward is not None]
         groups = [(sample.task, sample.problem_id) for sample, _ in judged]
@@ -179,7 +180,8 @@ class PolicyTrainer:
         return Lesson(sample, trace, self.views(sample, trace), reward, advantage, vector)
 
     def _has_signal(self, advantage: float, process: Sequence[float] | None) -> bool:
-        return advantage != 0.0 or (process is not None and any(process))
+        in_parts = process is not None and any(process)
+        return in_parts or (advantage != 0.0 and self.options.process != "only")
 
     def _parts(self, lessons: list[Lesson]) -> list[list[Lesson]]:
         """The lessons of each minibatch. Shuffled, so that no update sees only a few problems."""
@@ -227,19 +229,24 @@ class PolicyTrainer:
     def _before_updates(self, works: list[Work], parts: list[list[Lesson]], terms: list[Terms], meter: Meter) -> None:
         """For what needs the whole of the work before the first update."""
 
-    def _after_updates(self, works: list[Work], terms: list[Terms], meter: Meter) -> None:
-        """For what is trained besides the policy."""
+    def _gradients_besides(self, work: Work, terms: Terms, meter: Meter, *, last: bool) -> list[Gradient]:
+        """For what is trained besides the policy; `last` in the last epoch over the work."""
+        return []
 
-    def _update(self, work: Work, terms: Terms, meter: Meter) -> None:
+    def _update(self, work: Work, terms: Terms, meter: Meter, *, last: bool) -> None:
+        """All gradients are there, and finite, before any is applied."""
         if work.counts.targets == 0:
             return
 
         def loss(batch: Batch, hidden: Tensor) -> Tensor:
             return self._loss(work, terms, batch, hidden, meter)
 
-        backbone = self.engine.network.model
-        meter.update(self.engine.update(work, self.steps_done, loss, backbone, self._policy_optimizers()))
+        gradient = self.engine.gradient(work, loss, self.engine.network.model, self._policy_optimizers())
         terms.old_known = True
+        besides = self._gradients_besides(work, terms, meter, last=last)
+        meter.update(self.engine.apply(gradient, self.steps_done))
+        for other in besides:
+            self.engine.apply(other, self.steps_done)
 
     def _loss(self, work: Work, terms: Terms, batch: Batch, hidden: Tensor, meter: Meter) -> Tensor:
         options, slots = self.options, batch.slots
@@ -261,11 +268,6 @@ class PolicyTrainer:
         return (terms.weight[slots] * loss).sum()
 
     # State.
-
-    @property
-    def _updates(self) -> int:
-        """How many calls of an optimizer a step makes."""
-        return int(self.options.minibatches * self.options.epochs)
 
     def _policy_optimizers(self) -> list[Optimizer]:
         """The optimizers that the policy's loss drives."""
@@ -305,6 +307,14 @@ class PolicyTrainer:
                 "trainer.old: sampler and trainer.correction compare with the sampler's log-probabilities, but these settings "
                 "score tokens in other contexts than the sampler's; leave both at their defaults, or set shrink: 1 for tracerl"
             )
+
+
+def _outcome(sample: Sample, process: Combination) -> float | None:
+    """The reward of the response as a whole; None for one that cannot be learnt from."""
+    reward = sample.verdict.reward
+    if reward is None or not sample.rollout.length:
+        return None
+    return reward - total(sample.verdict.step_rewards or ()) if process == "add" else reward
 
 
 def _gap(work: Work, lessons: Sequence[Lesson], terms: Terms) -> Tensor:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ...rewards.errors import InputError
 from .checkpoint import Checkpoint
 from .network import released, weight_shapes
-from .settings import one_line
+from .settings import one_line, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,7 +112,7 @@ def _write_config(checkpoint: Checkpoint, folder: Path, weights: "Mapping[str, T
     named = [name for name in ("dtype", "torch_dtype") if name in checkpoint.config]
     if all(checkpoint.config[name] == dtype for name in named):
         return
-    config = checkpoint.config | dict.fromkeys(named, dtype)
+    config = read_json(checkpoint.path / "config.json", "") | dict.fromkeys(named, dtype)
     (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 

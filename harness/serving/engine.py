@@ -1,8 +1,9 @@
 """Continuous batching for requests that arrive while others are being decoded.
 
-One thread drives the model. Requests with the same decode settings share forward passes: one that arrives takes a free row at
-the next pass. Those with other settings wait until the rows are empty; who has waited longest for that sets the settings next,
-and once somebody has waited `PATIENCE` seconds nobody is let in before them. Not covered: HTTP, and several devices.
+One thread drives the model. Requests whose decode settings are the same but for their length limits share forward passes: one
+that arrives takes a free row at the next pass. Those with other settings wait until the rows are empty; who has waited longest
+for that sets the settings next, and once somebody has waited `PATIENCE` seconds nobody is let in before them. Not covered:
+HTTP, and several devices.
 """
 
 import threading
@@ -10,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..models.model import Model
 from ..records import DecodeConfig, Request, Rollout
@@ -35,6 +36,11 @@ class Ticket:
     watch: Callable[[Shown], None] | None = None
     result: "Future[Rollout]" = field(default_factory=Future)
     arrived: float = field(default_factory=time.monotonic)
+
+    @property
+    def shared(self) -> DecodeConfig:
+        """What has to be equal for sharing forward passes."""
+        return replace(self.decode, max_new_tokens=None)
 
 
 class Engine:
@@ -77,7 +83,8 @@ class Engine:
         while (decode := self._next_settings()) is not None:
             try:
                 for rollout in self._model.generate(self._requests(decode), decode, max_batch=self._max_batch, watch=self._watch):
-                    self._running.pop(rollout.problem_id).result.set_result(rollout)
+                    ticket = self._running.pop(rollout.problem_id)
+                    ticket.result.set_result(replace(rollout, decode=ticket.decode))
             except Exception as error:  # whatever it is belongs to the requests that were being decoded; the next ones may do
                 self._fail(error)
 
@@ -85,7 +92,7 @@ class Engine:
         """Wait for a ticket; its settings are the next ones. None when the engine is closed and nothing is left."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
-            return self._waiting[0].decode if self._waiting else None
+            return self._waiting[0].shared if self._waiting else None
 
     def _requests(self, decode: DecodeConfig) -> Iterator[Request | None]:
         """The tickets with these settings as they come; None when there is none right now and others are being decoded."""
@@ -94,7 +101,7 @@ class Engine:
             if ticket is not None:
                 self._number += 1
                 self._running[str(self._number)] = ticket
-                yield Request(str(self._number), 0, ticket.prompt_ids, ticket.seed)
+                yield Request(str(self._number), 0, ticket.prompt_ids, ticket.seed, ticket.decode.max_new_tokens)
             elif self._running:
                 yield None
             else:
@@ -103,7 +110,7 @@ class Engine:
     def _take(self, decode: DecodeConfig) -> Ticket | None:
         with self._changed:
             for ticket in self._waiting:
-                if ticket.decode == decode:
+                if ticket.shared == decode:
                     self._waiting.remove(ticket)
                     # One whose client has gone is not decoded at all.
                     return ticket if ticket.result.set_running_or_notify_cancel() else self._take_again(decode)
@@ -112,7 +119,7 @@ class Engine:
             return None
 
     def _take_again(self, decode: DecodeConfig) -> Ticket | None:
-        same = next((ticket for ticket in self._waiting if ticket.decode == decode), None)
+        same = next((ticket for ticket in self._waiting if ticket.shared == decode), None)
         return None if same is None else self._take(decode)
 
     def _watch(self, request: Request, shown: Callable[[], Shown]) -> None:

@@ -68,7 +68,7 @@ def make_run(
     """Write the directory of a finished run with `made[i]` as the samples of problem i."""
     problems = problems or [problem(i) for i in range(len(made))]
     rows = [
-        Entry(f"{number:04}{place:02}", problems[number], _sample(problems[number], place, one, decode, model))
+        Entry(f"{number:04}{place:02}", problems[number], sample_of_made(problems[number], place, one, decode, model))
         for number, samples in enumerate(made)
         for place, one in enumerate(samples)
     ]
@@ -90,7 +90,8 @@ def make_run(
     return path
 
 
-def _sample(problem: Problem, place: int, made: Made, decode: DecodeConfig, model: ModelInfo) -> Sample:
+def sample_of_made(problem: Problem, place: int, made: Made, decode: DecodeConfig = DECODE, model: ModelInfo = MODEL) -> Sample:
+    """The sample that `made` describes."""
     verdict = Verdict(made.reward, made.status, made.extracted, "42", made.parts, made.step_rewards, 0.01, made.detail)
     rollout = replace(roll_out(made.text, decode, model), problem_id=problem.id, sample=place, events=made.events)
     return Sample("toy", problem.id, problem.cluster, rollout, verdict)

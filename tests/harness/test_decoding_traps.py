@@ -197,7 +197,7 @@ def test_d10_added_tokens_that_are_not_special_stay_in_the_text() -> None:
     added = model.tokenizer.get_vocab()["<plan>"]
     assert added >= model.tokenizer.vocab_size
     assert model.tokenizer.decode([72, added, 73], skip_special_tokens=True) == "H<plan>I"
-    assert model._text([72, added, 73]) == "H<plan>I"
+    assert model.text([72, added, 73]) == "H<plan>I"
 
 
 def test_d12_the_first_token_of_a_block_is_forced_only_where_that_is_asked_for() -> None:

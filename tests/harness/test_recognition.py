@@ -80,9 +80,19 @@ def test_the_description_in_the_documentation_fits_what_it_describes(tmp_path: P
 
 
 def test_a_description_may_start_from_a_known_family_and_rename(tmp_path: Path) -> None:
-    path = write_checkpoint(tmp_path, "llada", model_type="other", architectures=["OtherLM"], n_heads=None, heads=4)
+    path = write_checkpoint(
+        tmp_path,
+        "llada",
+        model_type="other",
+        architectures=["OtherLM"],
+        n_heads=None,
+        heads=4,
+        embedding_size=None,
+        vocab_size=None,
+        rows=272,
+    )
     file = tmp_path / "other.yaml"
-    file.write_text("name: other\nlike: llada\nend_tokens: ['<|im_end|>']\nconfig: {heads: n_heads}\n")
+    file.write_text("name: other\nlike: llada\nend_tokens: ['<|im_end|>']\nconfig: {heads: n_heads, rows: embedding_size}\n")
     model = load_model(str(path), device="cpu", family=str(file))
     assert model.info.family == "other"
     assert 258 in model.checkpoint.stop_ids
@@ -97,6 +107,7 @@ def test_a_description_may_start_from_a_known_family_and_rename(tmp_path: Path) 
         ("name: x\nlike: dreem\n", "did you mean 'dream'"),
         ("name: x\nlike: dream\nblok_size: 4\n", "did you mean 'block_size'"),
         ("name: x\nlike: dream\nblock_size: 0\n", "block_size"),
+        ("name: x\nlike: family.yaml\n", "not a file"),
         ("name: [\n", "not valid YAML"),
     ],
 )

@@ -30,6 +30,7 @@ def token(text: str) -> int:
 
 
 EDITED = replace(RIGHT, events=(Event(5, 0, token("7"), token("6"), "edit"),))
+REMASKED = replace(RIGHT, events=(Event(3, 3, token("="), 3, "remask"), Event(6, 3, 3, token("="), "unmask")))
 FAILED = Made("print(5)", "wrong", 0.0, "print(5)", "test 2 of 2: wrong: line 1: expected '4', got '5'")
 
 
@@ -45,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("reports")
     problems = [problem(i) for i in range(5)]
     problems[4] = replace(problems[4], reference={"tests": [{"input": "1", "output": "1"}, {"input": "2 2\n", "output": "4"}]})
-    a = [[REWARDED, WRONG], [WRONG, WRONG], [EDITED, RIGHT], [replace(WRONG, text=HOSTILE)], [FAILED]]
+    a = [[REWARDED, WRONG], [WRONG, WRONG], [EDITED, REMASKED], [replace(WRONG, text=HOSTILE)], [FAILED]]
     b = [[RIGHT, WRONG], [RIGHT, RIGHT], [RIGHT, RIGHT], [WRONG], [RIGHT]]
     make_run(out / "a", a, problems=problems)
     make_run(out / "b", b, problems=problems, seed=1)
@@ -192,6 +193,18 @@ def test_an_edit_is_shown_when_it_happens(page: Tab) -> None:
     assert page.js("document.querySelector('.tok').classList.contains('edited')")
     page.press("ArrowLeft")
     assert tokens(page)[0] == "7"
+
+
+def test_a_token_that_is_masked_again_disappears_and_comes_back(page: Tab) -> None:
+    open_sample(page, "toy/2 · 2")
+    readings = []
+    page.press("Home")
+    for _ in range(10):
+        page.press("ArrowRight")
+        readings.append(tokens(page)[3])
+    # Fixed in step 1, masked again in step 4, fixed once more in step 7.
+    assert readings == ["=", "=", "=", None, None, None, "=", "=", "=", "="]
+    assert "step 7 unmask at token 4: mask → =" in text(page, ".events")
 
 
 def test_step_rewards_stand_where_they_were_earned(page: Tab) -> None:

@@ -202,37 +202,21 @@ def test_neutral_values_and_notes_about_the_caller_are_fine(server: Server) -> N
 
 
 def test_requests_that_come_together_share_passes_and_answers_are_not_mixed_up(demo: Model) -> None:
-    batches: list[int] = []
+    engine = Engine(demo, 8, 64)
+    decodes = [demo.resolve(DecodeConfig(max_new_tokens=16 + 4 * (n % 3))) for n in range(12)]
+    prompts = [demo.encode((Message("user", f"{n}+{n}?"),)) for n in range(12)]
+    alone = [next(demo.generate([Request("x", 0, ids, n)], decodes[n])) for n, ids in enumerate(prompts)]
+    together: list[int] = []
 
-    class Counting(Model):
-        def __init__(self) -> None:
-            super().__init__(demo.checkpoint, demo.network, demo.info)
-
-        def _decoder(self, *settings: Any) -> Any:
-            decoder = super()._decoder(*settings)
-            inner = decoder._pass
-
-            def counted() -> Any:
-                batches.append(decoder._rows.count)
-                return inner()
-
-            decoder._pass = counted
-            return decoder
-
-    model = Counting()
-    engine = Engine(model, 8, 64)
-    decode = model.resolve(DecodeConfig(max_new_tokens=24))
-    prompts = [model.encode((Message("user", f"{n}+{n}?"),)) for n in range(12)]
-    alone = [next(demo.generate([Request("x", 0, ids, n)], decode)).token_ids for n, ids in enumerate(prompts)]
-
-    def ask(n: int) -> tuple[int, ...]:
-        ticket = Ticket(prompts[n], decode, n)
+    def ask(n: int) -> Rollout:
+        ticket = Ticket(prompts[n], decodes[n], n, lambda _: together.append(engine.load()[0]))
         engine.submit([ticket])
-        return ticket.result.result(timeout=60).token_ids
+        return ticket.result.result(timeout=60)
 
     with ThreadPoolExecutor(12) as threads:
-        assert list(threads.map(ask, range(12))) == alone
-    assert max(batches) > 1
+        found = list(threads.map(ask, range(12)))
+    assert [(r.token_ids, r.length, r.decode) for r in found] == [(r.token_ids, r.length, r.decode) for r in alone]
+    assert 1 < max(together) <= 8
     assert engine.close(timeout=10)
 
 
@@ -255,11 +239,11 @@ def test_a_request_that_comes_late_joins_the_running_batch(demo: Model) -> None:
 
 def test_other_settings_get_their_turn(demo: Model) -> None:
     engine = Engine(demo, 2, 64)
-    settings = [demo.resolve(DecodeConfig(max_new_tokens=size)) for size in (8, 12)]
+    settings = [demo.resolve(DecodeConfig(max_new_tokens=8, temperature=heat)) for heat in (1.0, 2.0)]
     tickets = [Ticket(demo.encode((Message("user", f"{n}?"),)), settings[n % 2], n) for n in range(6)]
     engine.submit(tickets)
     rollouts = [ticket.result.result(timeout=60) for ticket in tickets]
-    assert [rollout.decode.max_new_tokens for rollout in rollouts] == [8, 12, 8, 12, 8, 12]
+    assert [rollout.decode.temperature for rollout in rollouts] == [1.0, 2.0] * 3
     engine.close(timeout=10)
 
 

@@ -63,4 +63,7 @@ function keys(event, browser) {
   return found;
 }
 
-start();
+start().catch((error) => {
+  $("#main").prepend(el("p", { class: "note", role: "alert" }, `This page could not be drawn: ${error.message}`));
+  throw error;
+});

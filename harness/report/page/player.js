@@ -219,11 +219,15 @@ class Player {
     const { trajectory } = this;
     this.done = done;
     const open = this.openBlock(done);
-    for (const cell of trajectory.cells) this.paint(cell, trajectory.read(cell, done), done, open);
+    let fixed = 0;
+    for (const cell of trajectory.cells) {
+      const state = trajectory.read(cell, done);
+      if (state && state.text !== null) fixed += cell.last - cell.first + 1;
+      this.paint(cell, state, done, open);
+    }
     this.bars.forEach((bar, at) => bar.classList.toggle("done", at < done));
     this.slider.value = String(done);
     this.slider.setAttribute("aria-valuetext", `step ${done} of ${trajectory.length}`);
-    const fixed = trajectory.steps.filter((step) => step < done).length;
     this.readout.replaceChildren("step ", el("b", {}, `${done} / ${trajectory.length}`), ` · ${fixed} of ${plural(trajectory.steps.length, "token")}`, open === null ? "" : ` · block ${open + 1}`);
   }
 
