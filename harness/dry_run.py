@@ -6,10 +6,12 @@ from ..rewards.serde import encode
 from .config import RunConfig
 from .models.checkpoint import open_checkpoint
 from .plan import TaskPlan, plan_tasks
+from .sharding import shard_from_environment
 
 
-def print_plan(config: RunConfig) -> None:
-    """Print settings, checkpoint and tasks as YAML; the `settings` part can be given back with `--config`."""
+def print_plan(config: RunConfig, executor: str = "local", actors: int | None = None) -> None:
+    """Print settings, checkpoint, tasks and who does the work as YAML; `settings` can be given back with `--config`."""
+    shard = shard_from_environment()
     checkpoint = open_checkpoint(config.model, **config.model_options())
     plan = {
         "settings": encode(config),
@@ -20,6 +22,7 @@ def print_plan(config: RunConfig) -> None:
             "mask_id": checkpoint.mask,
             "stop_ids": list(checkpoint.stop_ids),
         },
+        "work": {"executor": executor, "actors": actors, "process": str(shard)},
         "tasks": [_task(task) for task in plan_tasks(config, checkpoint)],
     }
     print(yaml.safe_dump(plan, sort_keys=False, allow_unicode=True), end="")
