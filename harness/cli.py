@@ -14,7 +14,24 @@ from typing import NoReturn
 from ..rewards.errors import InputError
 from ..sandbox import cli as sandbox
 from ..sandbox.errors import SandboxUnavailable
-from .commands import Commands, compare, doctor, evaluate, export, fail, listing, report, rollout, score, train, validate
+from .commands import (
+    Commands,
+    audit,
+    compare,
+    doctor,
+    evaluate,
+    export,
+    fail,
+    listing,
+    report,
+    rollout,
+    save,
+    score,
+    serve,
+    show,
+    train,
+    validate,
+)
 
 _COMMANDS = tuple(
     command.add_parser
@@ -23,10 +40,14 @@ _COMMANDS = tuple(
         rollout,
         export,
         score,
+        audit,
         train,
         validate,
         compare,
         report,
+        show,
+        serve,
+        save,
         sandbox,
         listing,
         doctor,

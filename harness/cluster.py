@@ -30,9 +30,10 @@ from ..rewards.records import Completion, Message, Problem, Verdict
 from ..rewards.verifier import Verifier
 from .config import RunConfig
 from .executor import Local
-from .models.checkpoint import open_checkpoint
+from .models.checkpoint import Checkpoint
 from .models.model import Model
 from .records import DecodeConfig, ModelInfo, Request, Rollout
+from .source import Generator, Source, open_source
 
 RETRIES = 3
 """How often a verification task is run again when its process or machine dies."""
@@ -62,7 +63,9 @@ class Cluster:
         if self._ours:
             ray.shutdown()
 
-    def load(self, config: RunConfig, device: str) -> tuple["Models", dict[str, Any]]:
+    def load(self, config: RunConfig, source: Source, device: str) -> tuple[Generator, dict[str, Any]]:
+        if not isinstance(source, Checkpoint):  # an endpoint: only its answers are judged on the cluster
+            return Local().load(config, source, device)
         gpus = int(ray.cluster_resources().get("GPU", 0))
         count = self._actors or gpus or len([node for node in ray.nodes() if node["Alive"]])
         # No core is reserved: an actor beside a GPU needs little, and on a cluster without any the tasks that judge need theirs.
@@ -74,7 +77,7 @@ class Cluster:
             raise error.cause from None
         except RayActorError as error:
             raise InputError(f"--executor ray: no model could be loaded ({_one_line(error)})") from None
-        model = Model(open_checkpoint(config.model, **config.model_options()), None, info)
+        model = Model(source, None, info)
         return Models(actors, model), facts | {"executor": "ray", "actors": count}
 
     def pool(self, verifier: Verifier, workers: int | None) -> "ClusterPool":
@@ -86,7 +89,7 @@ class _Actor:
     """A model of its own."""
 
     def __init__(self, config: RunConfig, device: str) -> None:
-        self._model, self._facts = Local().load(config, device)
+        self._model, self._facts = Local().load(config, open_source(config), device)
 
     def about(self) -> tuple[ModelInfo, dict[str, Any]]:
         return self._model.info, self._facts
@@ -155,6 +158,9 @@ class Models:
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         return self._model.encode(messages)
+
+    def text(self, ids: Sequence[int]) -> str:
+        return self._model.text(ids)
 
     def generate(self, requests: Iterable[Request], decode: DecodeConfig, *, max_batch: int) -> Iterator[Rollout]:
         """Yield one rollout per request, in completion order, whatever becomes of single actors."""

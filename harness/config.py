@@ -17,12 +17,8 @@ from ..rewards.serde import encode
 from .records import DecodeConfig
 from .store import write_atomically
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "dynamic": {"remasking": "dynamic"},
-    "static": {"remasking": "static"},
-    "sequential": {"remasking": "sequential"},
-}
-"""What `--decode NAME` sets."""
+OFFICIAL = "official"
+"""The name under which `--decode` takes the settings of a checkpoint's authors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +30,7 @@ class RunConfig:
     CPU (default: one for a small model, else torch's own choice), `workers` the processes that verify (default: one per core).
     `family`, `mask_id` and `block_size` say of the model what its checkpoint does not: which kind it is (a known family's name, a
     YAML file or a plug-in), its mask token and the block size it was trained with. `adapter` is the directory of a LoRA.
+    `official` takes the decode settings that the checkpoint's authors report for each task; what `decode` sets goes on top.
     """
 
     model: str
@@ -58,6 +55,7 @@ class RunConfig:
     mask_id: int | None = None
     block_size: int | None = None
     adapter: str | None = None
+    official: bool = False
 
     def __post_init__(self) -> None:
         _require(bool(self.model), "--model", self.model, "a checkpoint: demo, a directory or a hub id")
@@ -94,6 +92,7 @@ IDENTITY = (
     "mask_id",
     "block_size",
     "adapter",
+    "official",
 )
 """Settings that make two runs different runs."""
 
@@ -109,7 +108,9 @@ def read_config(file: Path | None, flags: Mapping[str, Any], sets: Sequence[str]
     for name, value in flags.items():
         if value is not None:
             data[name] = value
-    if preset is not None:
+    if preset == OFFICIAL:
+        data["official"] = True
+    elif preset is not None:
         _merge(data, "decode", _preset(preset))
     for assignment in sets:
         _assign(data, assignment)
@@ -124,9 +125,12 @@ def read_config(file: Path | None, flags: Mapping[str, Any], sets: Sequence[str]
 
 
 def _preset(name: str) -> Mapping[str, Any]:
+    from .decoding.presets import PRESETS
+
     if name not in PRESETS:
-        raise InputError(f"--decode {name}: not one of {', '.join(PRESETS)}{nearest(name, PRESETS)}")
-    return PRESETS[name]
+        known = (OFFICIAL, *PRESETS)
+        raise InputError(f"--decode {name}: not one of {', '.join(known)}{nearest(name, known)}; see `unmask list decoders`")
+    return PRESETS[name].settings
 
 
 def _merge(data: dict[str, Any], section: str, values: Mapping[str, Any]) -> None:

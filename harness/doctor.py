@@ -6,9 +6,9 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .environment import package_version
 from .tables import print_rows
@@ -28,6 +28,15 @@ def print_report() -> int:
     checks = [check for name, probe in _PROBES.items() for check in _guarded(name, probe)]
     print_rows(("check", "", "detail"), [(c.name, "ok" if c.works else "no", c.detail) for c in checks])
     return 0 if all(check.works for check in checks if check.essential) else 1
+
+
+def print_model(name: str, options: Mapping[str, Any]) -> int:
+    """Print what a checkpoint is recognised as. Raises InputError if it cannot be loaded."""
+    from .models.checkpoint import open_checkpoint
+    from .models.describe import describe
+
+    print_rows(("what", "recognised", "from"), describe(open_checkpoint(name, **options)))
+    return 0
 
 
 def _guarded(name: str, probe: Callable[[], list[Check]]) -> list[Check]:

@@ -4,28 +4,32 @@ import yaml
 
 from ..rewards.serde import encode
 from .config import RunConfig
-from .models.checkpoint import open_checkpoint
+from .models.checkpoint import Checkpoint
 from .plan import TaskPlan, plan_tasks
 from .sharding import shard_from_environment
+from .source import open_source
 
 
 def print_plan(config: RunConfig, executor: str = "local", actors: int | None = None) -> None:
     """Print settings, checkpoint, tasks and who does the work as YAML; `settings` can be given back with `--config`."""
-    shard = shard_from_environment()
-    checkpoint = open_checkpoint(config.model, **config.model_options())
+    source = open_source(config)
     plan = {
         "settings": encode(config),
-        "checkpoint": {
-            "family": checkpoint.family.name,
-            "revision": checkpoint.revision,
-            "fingerprint": checkpoint.fingerprint(),
-            "mask_id": checkpoint.mask,
-            "stop_ids": list(checkpoint.stop_ids),
-        },
-        "work": {"executor": executor, "actors": actors, "process": str(shard)},
-        "tasks": [_task(task) for task in plan_tasks(config, checkpoint)],
+        "checkpoint": _checkpoint(source) if isinstance(source, Checkpoint) else encode(source.info),
+        "work": {"executor": executor, "actors": actors, "process": str(shard_from_environment())},
+        "tasks": [_task(task) for task in plan_tasks(config, source)],
     }
     print(yaml.safe_dump(plan, sort_keys=False, allow_unicode=True), end="")
+
+
+def _checkpoint(checkpoint: Checkpoint) -> dict[str, object]:
+    return {
+        "family": checkpoint.family.name,
+        "revision": checkpoint.revision,
+        "fingerprint": checkpoint.fingerprint(),
+        "mask_id": checkpoint.mask,
+        "stop_ids": list(checkpoint.stop_ids),
+    }
 
 
 def _task(plan: TaskPlan) -> dict[str, object]:

@@ -7,26 +7,34 @@ from typing import Any
 
 from .config import RunConfig
 from .models.model import Model
+from .source import Generator
 
 _PACKAGES = ("unmask", "torch", "transformers", "tokenizers", "datasets", "math-verify", "sympy", "numpy", "pyarrow")
 
 
-def environment(model: Model, config: RunConfig) -> dict[str, Any]:
+def environment(model: Generator, config: RunConfig) -> dict[str, Any]:
     """Describe the machine and the libraries of this session."""
-    import torch
-
-    device = next(model.network.parameters()).device
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: package_version(name) for name in _PACKAGES},
+        "cores": os.cpu_count(),
+        "dtype": model.info.dtype,
+        "max_batch": config.max_batch,
+        **(_numerics(model) if isinstance(model, Model) else {"endpoint": model.info.id}),
+    }
+
+
+def _numerics(model: Model) -> dict[str, Any]:
+    """What the model's numbers depend on."""
+    import torch
+
+    device = next(model.network.parameters()).device
+    return {
         "device": str(device),
         "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "dtype": model.info.dtype,
         "attention": model.network.config._attn_implementation,
-        "max_batch": config.max_batch,
     }
 
 

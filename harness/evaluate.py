@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..rewards.errors import InputError
 from ..rewards.groups import is_group
-from ..rewards.records import Completion, Verdict
+from ..rewards.records import Completion, Problem, Verdict
 from ..rewards.serde import encode
 from .config import RunConfig, first_difference, write_config
 from .executor import Executor, Local, Pool
-from .models.checkpoint import open_checkpoint
 from .plan import Job, Jobs, TaskPlan, plan_tasks
+from .process.placement import token_rewards
 from .progress import Progress, TaskProgress, show_progress
 from .records import Request, Rollout, Sample
 from .results import TaskResult, VerifierInfo, summarise
 from .sharding import CHUNK, Claims, Shard
+from .source import Source, open_source
 from .store import Generated, Judged, Lock, Log, check_no_strangers, drop_torn_line, make_folder, turn, write_atomically
 
 if TYPE_CHECKING:
@@ -71,24 +72,32 @@ def write_table(out: Path, entries: "Iterator[Entry]", origins: "Mapping[str, Or
 def run(config: RunConfig, out: Path, write: Write, shard: Shard | None = None, executor: Executor | None = None) -> RunResult:
     """Generate and judge into the run directory `out`; `write` makes a product of the finished samples."""
     shard = shard or Shard()
-    plans = plan_tasks(config, open_checkpoint(config.model, **config.model_options()))
+    source = open_source(config)
+    plans = plan_tasks(config, source)
     make_folder(out)
     lock = Lock(out, shard.rank)
     try:
-        return _Run(config, out, plans, write, shard, executor or Local()).go()
+        return _Run(config, out, source, plans, write, shard, executor or Local()).go()
     finally:
         lock.release()
 
 
 class _Run:
     def __init__(
-        self, config: RunConfig, out: Path, plans: list[TaskPlan], write: Write, shard: Shard, executor: Executor
+        self,
+        config: RunConfig,
+        out: Path,
+        source: Source,
+        plans: list[TaskPlan],
+        write: Write,
+        shard: Shard,
+        executor: Executor,
     ) -> None:
         self._config, self._out, self._plans, self._write_product = config, out, plans, write
         self._shard, self._executor = shard, executor
         with turn(out):
             self._check_folder()
-        self._model, self._environment = executor.load(config, shard.device(config.device))
+        self._model, self._environment = executor.load(config, source, shard.device(config.device))
         with turn(out):
             self._claim_folder()
         self._jobs = [Jobs(plan, self._model, config.seed) for plan in plans]
@@ -196,17 +205,29 @@ class _Run:
 
         return {plan.name: origin_of(plan, self._config) for plan in self._plans}
 
-    def _entries(self, plan: TaskPlan, jobs: Jobs) -> "Iterator[Entry]":
-        from .dataset.rows import Entry
-
+    def _samples(self, plan: TaskPlan, jobs: Jobs) -> Iterator[tuple[str, Problem, Sample]]:
         with self._verdicts(plan) as verdicts:
             for key, problem in jobs.known():
                 record, judged = self._records.get(key), verdicts.get(key)
-                yield Entry(key, problem, Sample(plan.name, problem.id, record.cluster, record.rollout, judged.verdict))
+                yield key, problem, Sample(plan.name, problem.id, record.cluster, record.rollout, judged.verdict)
+
+    def _entries(self) -> "Iterator[Entry]":
+        from .dataset.rows import Entry
+
+        for plan, jobs in self._tasks():
+            for key, problem, sample in self._samples(plan, jobs):
+                yield Entry(key, problem, sample, self._token_rewards(sample.rollout, sample.verdict))
+
+    def _token_rewards(self, rollout: Rollout, verdict: Verdict) -> list[float] | None:
+        """The reward of each token, where the verifier rewards steps."""
+        text = getattr(self._model, "text", None)  # an endpoint has no tokens
+        if verdict.step_rewards is None or verdict.reward is None or text is None:
+            return None
+        return token_rewards(rollout, verdict, text)
 
     def _summary(self, plan: TaskPlan, jobs: Jobs) -> TaskResult:
         return summarise(
-            (entry.sample for entry in self._entries(plan, jobs)),
+            (sample for _, _, sample in self._samples(plan, jobs)),
             plan.benchmark,
             plan.problems,
             task=plan.name,
@@ -220,8 +241,7 @@ class _Run:
         )
 
     def _write_samples(self) -> None:
-        entries = (entry for plan, jobs in self._tasks() for entry in self._entries(plan, jobs))
-        self._write_product(self._out, entries, self._origins())
+        self._write_product(self._out, self._entries(), self._origins())
 
     def _log_session(self, plan: TaskPlan, session: "Session") -> None:
         line = {"task": plan.name, "samples": session.samples, "tokens": session.tokens, "seconds": round(session.seconds, 3)}
@@ -256,6 +276,8 @@ class _Run:
 def completion_of(rollout: Rollout) -> Completion:
     """What a verifier gets to see of a rollout: the response proper."""
     length = rollout.length
+    if rollout.trajectory == "none":
+        return Completion(rollout.text, finish=rollout.finish)
     return Completion(rollout.text, rollout.token_ids[:length], rollout.step_map[:length], rollout.finish)
 
 

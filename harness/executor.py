@@ -3,7 +3,6 @@
 An executor loads what generates and opens pools that judge; the run itself, its files and its order are the same with each.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -11,28 +10,17 @@ from typing import Any, Protocol
 
 from ..rewards.errors import InputError, nearest
 from ..rewards.pool import VerifierPool
-from ..rewards.records import Completion, Message, Problem, Verdict
+from ..rewards.records import Completion, Problem, Verdict
 from ..rewards.verifier import Verifier
 from .config import RunConfig
 from .environment import environment
-from .models.model import Model, load_model
-from .records import DecodeConfig, ModelInfo, Request, Rollout
+from .models.model import Model
+from .source import Generator, Source, load_source
 
 EXECUTORS = ("local", "ray")
 
 SMALL_MODEL = 20_000_000
 """Parameters below which one thread decodes nearly as fast as two on an idle machine, and several times faster on a busy one."""
-
-
-class Generator(Protocol):
-    """What completes prompts: a model, or many of them elsewhere."""
-
-    @property
-    def info(self) -> ModelInfo: ...
-
-    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]: ...
-
-    def generate(self, requests: Iterable[Request], decode: DecodeConfig, *, max_batch: int) -> Iterator[Rollout]: ...
 
 
 class Pool(Protocol):
@@ -50,7 +38,7 @@ class Pool(Protocol):
 class Executor(Protocol):
     """Loads and opens what a run needs."""
 
-    def load(self, config: RunConfig, device: str) -> tuple[Generator, dict[str, Any]]:
+    def load(self, config: RunConfig, source: Source, device: str) -> tuple[Generator, dict[str, Any]]:
         """What generates, and a description of what it runs on."""
 
     def pool(self, verifier: Verifier, workers: int | None) -> Pool:
@@ -60,9 +48,10 @@ class Executor(Protocol):
 class Local:
     """Everything here."""
 
-    def load(self, config: RunConfig, device: str) -> tuple[Model, dict[str, Any]]:
-        model = load_model(config.model, dtype=config.dtype, device=device, **config.model_options())
-        _set_threads(model, config.threads)
+    def load(self, config: RunConfig, source: Source, device: str) -> tuple[Generator, dict[str, Any]]:
+        model = load_source(config, source, device)
+        if isinstance(model, Model):
+            _set_threads(model, config.threads)
         return model, environment(model, config)
 
     def pool(self, verifier: Verifier, workers: int | None) -> VerifierPool:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from dataclasses import fields
+from typing import Any
 
 from ..rewards.serde import encode
 from ..rewards.verifier import Verifier
@@ -13,9 +15,23 @@ def request_seed(run_seed: int, task: str, problem_id: str, sample: int) -> int:
     return int(_hash("seed", run_seed, task, problem_id, sample)[:16], 16) >> 1
 
 
-def completion_key(model: ModelInfo, decode: DecodeConfig, prompt_ids: tuple[int, ...], sample: int, seed: int) -> str:
-    """The identity of a completion: weights and dtype, decode settings, prompt tokens, sample index, seed."""
-    return _hash("completion", model.fingerprint, model.dtype, encode(decode), prompt_ids, sample, seed)[:32]
+def completion_key(model: ModelInfo, decode: DecodeConfig, prompt: object, sample: int, seed: int) -> str:
+    """The identity of a completion: weights and dtype, decode settings, prompt (tokens, or turns as data), sample, seed."""
+    return _hash("completion", model.fingerprint, model.dtype, _settings(decode), prompt, sample, seed)[:32]
+
+
+def _settings(decode: DecodeConfig) -> dict[str, Any]:
+    """The settings in a key. One that came later counts only where it is set, so that keys of older runs stay what they were."""
+    defaults = {field.name: encode(field.default) for field in fields(DecodeConfig)}
+    settings: dict[str, Any] = encode(decode)
+    return {name: value for name, value in settings.items() if name in _FIRST or value != defaults[name]}
+
+
+_FIRST = (
+    *("algorithm", "block_size", "steps_per_block", "remasking", "threshold", "temperature", "top_k", "top_p"),
+    *("confidence", "overshoot", "max_new_tokens", "cache", "stop"),
+)
+"""The settings of the first version."""
 
 
 def verifier_folder(verifier: Verifier) -> str:

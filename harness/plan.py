@@ -9,13 +9,12 @@ from ..benchmarks.registry import load_benchmark
 from ..rewards.errors import InputError
 from ..rewards.plugins import load_verifier
 from ..rewards.records import Problem
+from ..rewards.serde import encode
 from ..rewards.verifier import Verifier
 from .config import RunConfig
-from .decoding.settings import resolve
-from .executor import Generator
 from .identity import completion_key, request_seed
-from .models.checkpoint import Checkpoint
 from .records import DecodeConfig, Request
+from .source import Generator, Source, authors_own, settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +45,9 @@ class Job:
     request: Request
 
 
-def plan_tasks(config: RunConfig, checkpoint: Checkpoint) -> list[TaskPlan]:
+def plan_tasks(config: RunConfig, source: Source) -> list[TaskPlan]:
     """Load every task of a run. Raises InputError for what is unknown, missing or not allowed."""
-    if checkpoint.tokenizer.chat_template is None:
-        raise InputError(f"{checkpoint.path}: the tokenizer has no chat template; add `chat_template` to tokenizer_config.json")
-    plans = [_plan(name, config, checkpoint) for name in config.task]
+    plans = [_plan(name, config, source) for name in config.task]
     names = [plan.name for plan in plans]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
@@ -58,16 +55,16 @@ def plan_tasks(config: RunConfig, checkpoint: Checkpoint) -> list[TaskPlan]:
     return plans
 
 
-def _plan(name: str, config: RunConfig, checkpoint: Checkpoint) -> TaskPlan:
+def _plan(name: str, config: RunConfig, source: Source) -> TaskPlan:
     benchmark, verifier = load_task(name, config.data, config.task_options, config.rule, config.verifier, config.verifier_options)
     problems = checked_problems(benchmark)[: config.limit]
-    decode = config.decode
+    decode = authors_own(config.decode, source, benchmark.name) if config.official else config.decode
     if decode.max_new_tokens is None:
         decode = replace(decode, max_new_tokens=_suggested(benchmark, "max_new_tokens"))
     if not decode.stop:
         decode = replace(decode, stop=tuple(_suggested(benchmark, "stop") or ()))
     samples = config.samples or _suggested(benchmark, "samples") or 1
-    return TaskPlan(benchmark, problems, samples, verifier, resolve(decode, checkpoint))
+    return TaskPlan(benchmark, problems, samples, verifier, settle(decode, source))
 
 
 def checked_problems(benchmark: Benchmark) -> Sequence[Problem]:
@@ -126,8 +123,10 @@ class Jobs:
     def __getitem__(self, number: int) -> Job:
         place, sample = divmod(number, self._plan.samples)
         problem, prompt_ids = self._plan.problems[place], self._prompt_ids(place)
-        request = Request(problem.id, sample, prompt_ids, request_seed(self._seed, self._plan.name, problem.id, sample))
-        key = completion_key(self._model.info, self._plan.decode, prompt_ids, sample, request.seed)
+        seed = request_seed(self._seed, self._plan.name, problem.id, sample)
+        request = Request(problem.id, sample, prompt_ids, seed, messages=problem.prompt)
+        asked = prompt_ids or encode(problem.prompt)  # an endpoint makes the tokens itself
+        key = completion_key(self._model.info, self._plan.decode, asked, sample, seed)
         return Job(self._keys.setdefault(number, key), problem, request)
 
     def known(self) -> Iterator[tuple[str, Problem]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from ..rewards.errors import InputError
-from ..rewards.records import Verdict
+from ..rewards.records import Message, Verdict
 
 Finish = Literal["stop", "length", "error"]
 Algorithm = Literal["block", "edit", "remask", "wino", "diffusion_gemma"]
@@ -53,11 +53,11 @@ class DecodeConfig:
     `sub_block_size` opens a block part by part (Fast-dLLM v2); `horizon` limits the masks that are visible behind the open block
     of a prefix cache; `force_first_token` fixes only the first token of a block in its first pass (Fast-dLLM and dLLM-RL on
     Dream). `cache`: `exact` changes nothing (a model with full attention then recomputes everything, and the record says
-    `none`); `prefix` and `dual` are Fast-dLLM's, approximate. `eos_early_stop` leaves an open block as soon as
-    a stop and all before it are fixed; `full_length` decodes to the end whatever comes, as LLaDA's, Dream's and LLaDA2.1's own
-    code does: neither changes the response, only the passes and what lies behind the stop. `never` says which tokens are never
-    drawn: the mask and embedding rows without a token (`unused`), only the `mask`, or `nothing`, which is there to reproduce
-    other code.
+    `none`, which block models take too, to show the same); `prefix` and `dual` are Fast-dLLM's, approximate. `eos_early_stop`
+    leaves an open block as soon as a stop and all before it are fixed; `full_length` decodes to the end whatever comes, as
+    LLaDA's, Dream's and LLaDA2.1's own code does: neither changes the response, only the passes and what lies behind the stop.
+    `never` says which tokens are never drawn: the mask and embedding rows without a token (`unused`), only the `mask`, or
+    `nothing`, which is there to reproduce other code.
     """
 
     algorithm: Algorithm = "block"
@@ -183,7 +183,8 @@ class Rollout:
 
     `canvas` is the number of response positions that the network sees from the start: all of `token_ids` for a model with full
     attention, 0 where a block sees nothing behind it. `replay.replay_states` rebuilds the input of every pass. `note` says why a
-    trainer cannot reproduce the log-probabilities, where it cannot.
+    trainer cannot reproduce the log-probabilities, where it cannot. With `trajectory` "none" only the text is known, from an
+    endpoint: the lists are empty, `prompt_ids` too, `block_size` is 0, and `length` is the endpoint's count.
     """
 
     schema: ClassVar[int] = 1
@@ -210,8 +211,13 @@ class Rollout:
     detail: str = ""
     canvas: int = 0
     note: str = ""
+    trajectory: Literal["full", "none"] = "full"
 
     def __post_init__(self) -> None:
+        if self.trajectory == "none":
+            if self.token_ids or self.length < 0:
+                raise InputError("field 'trajectory': is 'none' beside tokens")
+            return
         for name in ("step_map", "logprobs", "confidences"):
             if len(getattr(self, name)) != len(self.token_ids):
                 raise InputError(f"field {name!r}: has {len(getattr(self, name))} entries for {len(self.token_ids)} tokens")
@@ -232,9 +238,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One generation to do: the prompt's token ids and the seed of its own random stream."""
+    """One generation to do: the prompt's token ids, and the seed of its own random stream.
+
+    `max_new_tokens` is its own length where that differs from the settings'. `fixed`: response positions that hold a token from
+    the start, as (position, token): the state that a generation goes on from. `messages` are the prompt's turns, for a model that
+    makes tokens of them itself.
+    """
 
     problem_id: str
     sample: int
     prompt_ids: tuple[int, ...]
     seed: int
+    max_new_tokens: int | None = None
+    fixed: tuple[tuple[int, int], ...] = ()
+    messages: tuple[Message, ...] = ()

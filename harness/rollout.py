@@ -1,6 +1,6 @@
 """`unmask rollout`: an evaluation whose product is a dataset of judged trajectories.
 
-Generating, judging and resuming are `evaluate`'s own; only what is made of the finished samples differs.
+Generating, judging, resuming and the table of all samples are `evaluate`'s own; the dataset comes on top.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from .config import RunConfig
 from .dataset.build import Selection, build
+from .dataset.read import read_rows
 from .dataset.rows import Entry, Origin
-from .dataset.write import rows_of
-from .evaluate import RunResult, run
+from .evaluate import RunResult, run, write_table
 from .executor import Executor
 from .sharding import Shard
 
@@ -28,4 +28,5 @@ def rollout(
 
 
 def _write_dataset(selection: Selection, out: Path, entries: Iterator[Entry], origins: Mapping[str, Origin]) -> None:
-    build(rows_of(entries, origins), out, selection)
+    write_table(out, entries, origins)
+    build(read_rows(out / "samples.parquet"), out, selection)

@@ -43,9 +43,11 @@ def print_parts(results: Sequence[TaskResult | ScoreResult]) -> None:
 def describe(result: TaskResult) -> str:
     """Under which conditions a score was got, in one line."""
     decode = result.decode
-    rule = f"{decode.remasking} {decode.threshold}" if decode.remasking == "dynamic" else decode.remasking
+    rule: str = decode.remasking if decode.algorithm == "block" else decode.algorithm
+    rule = f"{rule} {decode.threshold}" if rule in ("dynamic", "threshold") else rule
+    known = f"{rule}, block {decode.block_size}, {decode.steps_per_block} steps"
     return (
-        f"metric {result.metric}; decode {rule}, block {decode.block_size}, {decode.steps_per_block} steps, "
+        f"metric {result.metric}; decode {known if result.model.family != 'remote' else 'the endpoint decides'}, "
         f"temperature {decode.temperature:g}, "
         f"at most {decode.max_new_tokens} tokens; data {result.data_revision[:40] or 'unversioned'}; "
         f"verifier {result.verifier.name} {result.verifier.version[:60]}"
@@ -56,7 +58,14 @@ def _cells(result: TaskResult) -> tuple[str, ...]:
     statuses = ", ".join(f"{name} {count}" for name, count in result.statuses.items())
     speed = "-" if result.tokens_per_second is None else f"{result.tokens_per_second:.0f}"
     size = f"{result.problems} x {result.samples}"
-    return result.task, size, *score_cells(result.score), statuses, f"{result.tokens_per_step:.2f}", speed
+    return (
+        result.task,
+        size,
+        *score_cells(result.score),
+        statuses,
+        f"{result.tokens_per_step:.2f}" if result.tokens_per_step else "-",
+        speed,
+    )
 
 
 def score_cells(score: Estimate | None) -> tuple[str, str]:

@@ -21,12 +21,17 @@ Shape = Literal["raw", "mean", "gain"]
 
 def shaped(steps: Sequence[StepReward], shape: Shape) -> tuple[StepReward, ...]:
     """Turn the values of steps, in their order, into rewards."""
+    values = shaped_values([step.value for step in steps], shape)
+    return tuple(replace(step, value=value) for step, value in zip(steps, values, strict=True))
+
+
+def shaped_values(values: Sequence[float], shape: Shape, first: float = 0.0) -> list[float]:
+    """The same for bare values; `first` is what the first one's `gain` is counted from."""
     if shape == "mean":
-        return tuple(replace(step, value=step.value / len(steps)) for step in steps)
+        return [value / len(values) for value in values]
     if shape == "gain":
-        before = [0.0, *(step.value for step in steps)]
-        return tuple(replace(step, value=step.value - last) for step, last in zip(steps, before, strict=False))
-    return tuple(steps)
+        return [value - before for before, value in zip([first, *values], values, strict=False)]
+    return list(values)
 
 
 def total(steps: Iterable[StepReward]) -> float:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..rewards.errors import InputError
+from . import tiles
 from .objective import Counts
 from .optimizing import Optimizer, OptimizerOptions, lr_factor, require_finite
 from .packing import Batch, Packed, Targets, collate, dummy, pack, plan
@@ -26,16 +27,15 @@ from .views import Views
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions(OptimizerOptions):
     """`micro_tokens`: tokens of one forward pass, padding included (a longer sequence runs alone). `gradient_checkpointing`:
-    compute activations again instead of keeping them. `attention`: `sdpa` with a dense mask, or `flex` (block-causal models on
-    an accelerator), which skips what is masked. `tail`: how many tokens after a response's end are trained too. `block_size`:
-    regroup the rollouts' steps into larger blocks. `seed`: of shuffling and of random masks.
+    compute activations again instead of keeping them. `attention`: `sdpa`, for long sequences tile by tile (see `tiles`), or
+    `flex` (FlexAttention, for block-causal models on an accelerator). `tail`: how many tokens after a response's end are trained
+    too. `seed`: of shuffling and of random masks.
     """
 
     micro_tokens: int = 16384
     gradient_checkpointing: bool = False
     attention: Literal["sdpa", "flex"] = "sdpa"
     tail: int = 0
-    block_size: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -43,7 +43,6 @@ class EngineOptions(OptimizerOptions):
         require(self.lr >= 0, "lr", self.lr, "0 or more")
         require(self.clip_norm > 0, "clip_norm", self.clip_norm, "above 0")
         require(self.tail >= 0, "tail", self.tail, "0 or more")
-        require(self.block_size is None or self.block_size >= 1, "block_size", self.block_size, "at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +53,15 @@ class Work:
     table: Targets
     counts: Counts
     pieces: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """A finite gradient that waits to be applied: this rank's share of the loss, the optimizers and their gradients' norms."""
+
+    loss: float
+    optimizers: tuple[Optimizer, ...]
+    norms: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +133,10 @@ class Engine:
         """The log-probability of every target under `network`, (m,), without gradient."""
         return self.per_target(work, lambda batch: self.scores(network, work, batch, self.hidden(network.model, batch)).logprob)
 
-    def update(self, work: Work, step: int, loss: Loss, backbone: Any, optimizers: Sequence[Optimizer]) -> Update:
-        """One update of what `optimizers` change, with the learning rate of the `step`-th.
+    def gradient(self, work: Work, loss: Loss, backbone: Any, optimizers: Sequence[Optimizer]) -> Gradient:
+        """The gradient of the loss over all of `work` in what `optimizers` change.
 
-        Raises FloatingPointError, nothing changed, where loss or gradient is not finite.
+        Raises FloatingPointError where loss or gradient is not finite.
         """
         total = 0.0
         for optimizer in optimizers:
@@ -140,19 +148,23 @@ class Engine:
                 (share * world_size()).backward()  # type: ignore[no-untyped-call]
                 total += float(share.detach())
         require_finite("loss", total)
-        norms = [optimizer.norm() for optimizer in optimizers]
+        norms = tuple(optimizer.norm() for optimizer in optimizers)
         for norm in norms:
             require_finite("gradient", norm)
+        return Gradient(total, tuple(optimizers), norms)
+
+    def apply(self, gradient: Gradient, step: int) -> Update:
+        """Change the weights, with the learning rate of the `step`-th update."""
         factor = lr_factor(step, self.total_steps, self.options)
-        for optimizer, norm in zip(optimizers, norms, strict=True):
+        for optimizer, norm in zip(gradient.optimizers, gradient.norms, strict=True):
             optimizer.step(norm, factor)
-        return Update(total, norms[0], optimizers[0].options.lr * factor)
+        return Update(gradient.loss, gradient.norms[0], gradient.optimizers[0].options.lr * factor)
 
     @contextmanager
     def all_or_nothing(self, optimizers: Sequence[Optimizer], updates: int) -> Iterator[None]:
         """Undo what a block of that many updates did to weights and optimizers when it raises FloatingPointError.
 
-        A single update changes nothing before it raises; only several need a copy to go back to.
+        A single update changes nothing before it raises; only several need a copy to go back to, kept in host memory.
         """
         backups = [optimizer.backup() for optimizer in optimizers] if updates > 1 else []
         try:
@@ -169,7 +181,8 @@ class Engine:
         """Let the network, and other ones, use the attention backend of the options; sampling keeps its own."""
         configs = [network.config for network in (self.network, *others)]
         before = [config._attn_implementation for config in configs]
-        wanted = {"sdpa": "sdpa", "flex": "flex_attention"}[self.options.attention]
+        by_tiles = self.layout.attention == "block_causal"
+        wanted = {"sdpa": tiles.NAME if by_tiles else "sdpa", "flex": "flex_attention"}[self.options.attention]
         try:
             for config in configs:
                 config._attn_implementation = wanted

@@ -5,15 +5,16 @@ whose gradient is not finite changes nothing and raises. State is restored exact
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from copy import deepcopy
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from .parallel import all_max
+from .sharding import whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ class Optimizer:
         self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self._masters = [_master(parameter) for parameter in self.parameters]
         self._adamw = torch.optim.AdamW(
-            self._masters,
+            [{"params": group} for group in _by_kind(self._masters)],
             lr=options.lr,
             betas=(options.beta1, options.beta2),
             eps=options.eps,
@@ -67,7 +68,7 @@ class Optimizer:
     def norm(self) -> float:
         """The norm of the whole gradient, over all ranks when it is sharded."""
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        return float(_whole(nn.utils.get_total_norm(gradients))) if gradients else 0.0
+        return math.hypot(*(float(whole(nn.utils.get_total_norm(group))) for group in _by_kind(gradients)))
 
     def step(self, norm: float, factor: float) -> None:
         """Clip the gradient, whose norm is `norm`, and update with `factor` times the learning rate."""
@@ -101,17 +102,23 @@ class Optimizer:
             for index, master in state["masters"].items():
                 self._masters[int(index)].copy_(master)
 
-    def backup(self) -> dict[str, Any]:
-        """A copy of weights and state."""
-        weights = [parameter.detach().clone() for parameter in self.parameters]
-        return {"weights": weights, "state": deepcopy(self.state_dict())}
+    def backup(self) -> list[Tensor]:
+        """A copy of this rank's weights and state, in host memory."""
+        return [_local(tensor).to("cpu", copy=True) for tensor in self._tensors()]
 
-    def restore(self, backup: Mapping[str, Any]) -> None:
+    @torch.no_grad()
+    def restore(self, backup: Sequence[Tensor]) -> None:
         """Undo all that happened since `backup`."""
-        with torch.no_grad():
-            for parameter, weight in zip(self.parameters, backup["weights"], strict=True):
-                parameter.copy_(weight)
-        self.load_state_dict(backup["state"])
+        if len(backup) < len(self._tensors()):
+            self._adamw.state.clear()  # the copy is from before the first update
+        for tensor, kept in zip(self._tensors(), backup, strict=True):
+            _local(tensor).copy_(kept)
+
+    def _tensors(self) -> list[Tensor]:
+        """Weights, float32 copies and moments."""
+        masters = [m for p, m in zip(self.parameters, self._masters, strict=True) if m is not p]
+        moments = [value for master in self._masters for value in self._adamw.state.get(master, {}).values()]
+        return [tensor.detach() for tensor in (*self.parameters, *masters, *moments)]
 
 
 def require_finite(name: str, value: float) -> None:
@@ -125,6 +132,11 @@ def _master(parameter: nn.Parameter) -> Tensor:
     return parameter.detach().float().requires_grad_() if narrow else parameter
 
 
-def _whole(value: Any) -> Tensor:
-    tensor: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
-    return tensor
+def _local(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def _by_kind(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Sharded tensors and others apart: one operation cannot take both."""
+    kinds = [[t for t in tensors if isinstance(t, DTensor) == sharded] for sharded in (True, False)]
+    return [group for group in kinds if group]

@@ -2,8 +2,8 @@
 
 `semi-ar` hides tokens of one block at a time, earlier blocks clean and, for full attention, later ones hidden. `random` hides
 tokens of the whole response with one probability. `trace` uses the order of a sampler: the record's, or with `collect` the one
-in which the model itself would fix the answer's tokens. Masks are drawn anew in every epoch. `supervised` makes a sample of a
-conversation and an answer; rewards only select (`min_reward`).
+in which the model itself would fix the answer's tokens. Masks are drawn anew whenever a sample comes again. `supervised` makes a
+sample of a conversation and an answer; rewards only select (`min_reward`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ from .views import Views, trace_views
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SFTOptions(EngineOptions):
     """`views`: see the module. `lower`, `upper`, `inverse_t`, `draws`: of the masks (see `masking`). `block_size`: of `semi-ar`
-    views of a full-attention model (32 if not given). `collect`: find traces by the model's own confidence, `per_step` tokens a
+    views of a full-attention model. `collect`: find traces by the model's own confidence, `per_step` tokens a
     step. `shrink`: steps joined in `trace` views. `weights`: see `objective`. `min_reward`: leave out samples with less."""
 
     views: Literal["semi-ar", "random", "trace"] = "semi-ar"
@@ -42,6 +42,7 @@ class SFTOptions(EngineOptions):
     upper: float = 0.9
     inverse_t: bool = False
     draws: int = 1
+    block_size: int = 32
     collect: bool = False
     per_step: int = 2
     shrink: int | None = None
@@ -51,7 +52,7 @@ class SFTOptions(EngineOptions):
     def __post_init__(self) -> None:
         EngineOptions.__post_init__(self)
         require(0 < self.lower <= self.upper <= 1, "lower", self.lower, "above 0 and at most `upper`, which is at most 1")
-        for name in ("draws", "per_step"):
+        for name in ("draws", "per_step", "block_size"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
 
 
@@ -63,7 +64,6 @@ class SFT:
         self.options = decode(SFTOptions, options, "trainer")
         self.engine = Engine(model, self.options, total_steps)
         self.steps_done = 0
-        self._epochs: dict[str, int] = {}
 
     def step(self, samples: Sequence[Sample]) -> dict[str, float]:
         """One update on all samples whose reward is high enough; returns metrics."""
@@ -84,10 +84,7 @@ class SFT:
         return reward is not None and sample.rollout.length > 0 and (least is None or reward >= least)
 
     def _traces(self, samples: Sequence[Sample]) -> list[Trace]:
-        block_size = self.options.block_size if self.engine.layout.attention == "block_causal" else None
-        traces = [
-            trace_of(sample.rollout, self.engine.layout, block_size=block_size, tail=self.options.tail) for sample in samples
-        ]
+        traces = [trace_of(sample.rollout, self.engine.layout, tail=self.options.tail) for sample in samples]
         wanted = self.options.views == "trace" and self.options.collect
         return collected(self.engine, traces, self.options.per_step) if wanted else traces
 
@@ -95,13 +92,11 @@ class SFT:
         options = self.options
         if options.views == "trace":
             return trace_views(trace, default_shrink(options.shrink, self.engine.layout.attention))
-        name = f"{sample.task}/{sample.problem_id}/{sample.rollout.sample}"
-        epoch = self._epochs[name] = self._epochs.get(name, -1) + 1
-        random = generator(options.seed, name, epoch)
+        random = generator(options.seed, sample.task, sample.problem_id, sample.rollout.sample, self.steps_done)
         share: Literal["block", "sequence"] = "block" if options.views == "semi-ar" else "sequence"
         rule = MaskRule(options.lower, options.upper, share, options.inverse_t)
         if options.views == "semi-ar" and self.engine.layout.attention == "full":
-            return semi_autoregressive_views(trace, rule, random, draws=options.draws, block_size=options.block_size or 32)
+            return semi_autoregressive_views(trace, rule, random, draws=options.draws, block_size=options.block_size)
         return random_views(trace, rule, random, draws=options.draws)
 
     def _update(self, work: Work, traces: Sequence[Trace], meter: Meter) -> None:
@@ -119,16 +114,16 @@ class SFT:
 
         engine = self.engine
         with engine.all_or_nothing([engine.optimizer], 1):
-            meter.update(engine.update(work, self.steps_done, loss, engine.network.model, [engine.optimizer]))
+            gradient = engine.gradient(work, loss, engine.network.model, [engine.optimizer])
+            meter.update(engine.apply(gradient, self.steps_done))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the network's weights that the next step depends on."""
-        return {"steps_done": self.steps_done, "epochs": dict(self._epochs), "optimizer": self.engine.optimizer.state_dict()}
+        return {"steps_done": self.steps_done, "optimizer": self.engine.optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on exactly where `state_dict` was taken."""
         self.steps_done = int(state["steps_done"])
-        self._epochs = dict(state["epochs"])
         self.engine.optimizer.load_state_dict(state["optimizer"])
 
     def save(self, path: Path) -> None:

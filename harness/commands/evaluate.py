@@ -38,14 +38,20 @@ def add_parser(commands: Commands) -> None:
 
 def add_run_flags(command: argparse.ArgumentParser) -> None:
     """The flags of every command that generates and judges into a run directory."""
-    command.add_argument("--model", metavar="M", help="demo, a checkpoint directory, or a hub id")
+    command.add_argument(
+        "--model", metavar="M", help="demo, a checkpoint directory, a hub id, or openai:http://HOST:PORT/v1#NAME"
+    )
     command.add_argument("--task", metavar="T[,T]", help="benchmarks, separated by commas (see `unmask list tasks`)")
     command.add_argument("--out", metavar="DIR", type=Path, help="run directory; an existing one of the same run is resumed")
     command.add_argument("--config", metavar="FILE", type=Path, help="YAML file with the same settings; flags win")
     command.add_argument("--limit", metavar="N", type=int, help="only the first N problems of each task")
     command.add_argument("--samples", metavar="K", type=int, help="samples per problem (default: the task's)")
     command.add_argument("--seed", metavar="S", type=int, help="seed of all sampling (default 0)")
-    command.add_argument("--decode", metavar="NAME", help="decoding preset: dynamic (default), static, sequential")
+    command.add_argument(
+        "--decode",
+        metavar="NAME",
+        help="decoder: dynamic (default), official (the authors' settings), or one of `unmask list decoders`",
+    )
     command.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="any other setting, repeatable")
     command.add_argument("--data", metavar="PATH", help="read the task's problems from this file")
     command.add_argument("--verifier", metavar="V", help="judge with this verifier instead of the task's")
@@ -55,6 +61,7 @@ def add_run_flags(command: argparse.ArgumentParser) -> None:
     add_model_options(command)
     command.add_argument("--dtype", metavar="D", help="auto (default), float32, bfloat16, float16")
     command.add_argument("--device", metavar="D", help="auto (default), cpu, cuda, cuda:1, ...")
+    command.add_argument("--report", action="store_true", help="write report.html as well (see `unmask report`)")
     add_executor(command)
     command.add_argument(
         "--actors", metavar="N", type=int, help="models on the Ray cluster (default: one per GPU, else per node)"
@@ -102,6 +109,10 @@ def _eval(args: argparse.Namespace) -> int:
         return fail(error, 1)
     print_outcome(result, shard)
     print(f"run directory: {result.path}")
+    if args.report:
+        from ..report.build import write_report
+
+        print(f"report: {write_report(result.path).path}")
     return 0
 
 

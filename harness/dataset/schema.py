@@ -21,6 +21,7 @@ from ..records import DecodeConfig, Event, ForwardPasses, ModelInfo, Rollout
 _SCALARS: Mapping[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
+@cache
 def arrow_type(hint: Any) -> pa.DataType:
     """The arrow type of a record's annotation. What has no fixed shape (dict, Any) is JSON text."""
     origin = get_origin(hint)
@@ -28,7 +29,8 @@ def arrow_type(hint: Any) -> pa.DataType:
         kinds = [arrow_type(option) for option in get_args(hint) if option is not type(None)]
         return kinds[0] if len(set(kinds)) == 1 else pa.string()
     if origin is Literal:
-        return arrow_type(type(get_args(hint)[0]))
+        kind: Any = type(get_args(hint)[0])
+        return arrow_type(kind)
     if origin in (tuple, list):
         return pa.list_(arrow_type(get_args(hint)[0]))
     if dataclasses.is_dataclass(hint):

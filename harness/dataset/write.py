@@ -59,19 +59,14 @@ def groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield list(group)
 
 
-def rows_of(entries: Iterable[Entry], origins: Mapping[str, Origin]) -> Iterator[dict[str, Any]]:
-    """The rows of a run's completions; `origins` by task."""
-    return (sample_row(entry, origins[entry.sample.task]) for entry in entries)
-
-
 def write_problems(path: Path, problems: Iterable[tuple[Problem, Origin]]) -> None:
     """Write the problems of a run, references included."""
     write_file(path, PROBLEMS, (problem_row(problem, origin) for problem, origin in problems))
 
 
 def write_samples(path: Path, entries: Iterable[Entry], origins: Mapping[str, Origin]) -> None:
-    """Write all completions into one file, in the order given."""
-    write_file(path, SAMPLES, rows_of(entries, origins))
+    """Write all completions into one file, in the order given; `origins` by task."""
+    write_file(path, SAMPLES, (sample_row(entry, origins[entry.sample.task]) for entry in entries))
 
 
 def write_file(path: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]]) -> int:

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.denoiser import CanvasDenoiser
+from ..models.canvas import CanvasDenoiser
 from ..records import DecodeConfig, Finish, ForwardPasses, Request
 from .ending import Decoded, TokenRules, refusal
-from .rows import NEVER, Rows, Sequence
+from .rows import NEVER, Rows, Sequence, Watch
 from .sampling import Sampler
 
 
@@ -33,25 +33,24 @@ class CanvasDecoder:
         self._sampler = Sampler(self._rows, tokens, decode)
         self._final = decode.algorithm == "block" and decode.overshoot == "clamp" and not decode.full_length
 
-    def run(self, requests: Iterable[Request]) -> Iterator[Decoded]:
-        """Yield each request's result when it is done."""
+    def run(self, requests: Iterable[Request | None], watch: Watch | None = None) -> Iterator[Decoded]:
+        """Yield each request's result when it is done. A request that is None says that there is none right now."""
         pending = iter(requests)
-        exhausted = False
         while True:
-            while not exhausted and self._rows.count < self._rows.capacity:
-                request = next(pending, None)
-                if request is None:
-                    exhausted = True
-                elif (refused := self._admit(request)) is not None:
+            while self._rows.count < self._rows.capacity and (request := next(pending, None)) is not None:
+                if (refused := self._admit(request)) is not None:
                     yield refused
             if self._rows.count == 0:
                 return
             yield from self._pass()
+            if watch is not None:
+                self._rows.tell(watch)
 
     def _admit(self, request: Request) -> Decoded | None:
         size, prompt = self._denoiser.block_size, len(request.prompt_ids)
-        total = min(prompt + -(-self._longest // size) * size, self._context)
-        sequence = Sequence(request, total, np.random.Generator(np.random.Philox(request.seed)))
+        longest = request.max_new_tokens or self._longest
+        total = min(prompt + -(-longest // size) * size, self._context)
+        sequence = Sequence(request, total, np.random.Generator(np.random.Philox(request.seed)), longest)
         if total <= prompt:
             return refusal(sequence, f"the prompt has {prompt} tokens; the model's context is {self._context}")
         row = self._rows.add(sequence, prompt)
@@ -59,6 +58,9 @@ class CanvasDecoder:
             self._canvas = torch.nn.functional.pad(self._canvas, (0, total - self._canvas.shape[1]), value=self._tokens.mask_id)
         self._canvas[row] = self._tokens.mask_id
         self._canvas[row, :prompt] = torch.tensor(request.prompt_ids)
+        for position, token in request.fixed:
+            if prompt + position < total:
+                self._canvas[row, prompt + position] = token
         return None
 
     def _pass(self) -> Iterator[Decoded]:
@@ -116,7 +118,7 @@ class CanvasDecoder:
         more = int(rows.start[row]) + rows.block_size < rows.sequences[row].total
         length = None
         if not (more and self._decode.full_length):
-            length = self._tokens.length_of(rows.known(row)[: self._longest])
+            length = self._tokens.length_of(rows.known(row)[: rows.sequences[row].longest])
         if not done and length is None:
             return None
         rows.close(row)
@@ -139,6 +141,6 @@ class CanvasDecoder:
             self._denoiser.move(last, row)
         finish: Finish = "length" if length is None else "stop"
         passes = ForwardPasses(0, sequence.denoise, 0)
-        longest = min(canvas, self._longest)
+        longest = min(canvas, sequence.longest)
         seconds = time.monotonic() - sequence.started
         return Decoded(sequence.request, sequence, length or longest, finish, passes, seconds, canvas=canvas)

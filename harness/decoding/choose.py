@@ -48,8 +48,8 @@ def choose(
         logits = _without(logits, (endings.eos,))
         allowed = _without(allowed, (endings.eos,))
     processed = filtered(allowed, decode) if decode.temperature > 0 or decode.confidence == "processed" else None
-    sampled = processed if decode.temperature > 0 else None
-    token = allowed.argmax(dim=-1) if sampled is None else draw(sampled, _required(uniform))
+    drawn = decode.temperature > 0
+    token = draw(_required(processed), _required(uniform)) if drawn else allowed.argmax(dim=-1)
     logprob = log_probability(logits if own is None else own.float(), token)
     if decode.confidence == "processed" and processed is not None:
         confidence = score_of(processed, token, decode.score)
@@ -61,11 +61,10 @@ def choose(
 def log_probability(logits: Tensor, token: Tensor) -> Tensor:
     """Natural-log probability of `token` (...) under the softmax of `logits` (..., V)."""
     # Less the largest logit first: a log-probability near 0 would drown in the rounding of two large numbers.
-    largest = logits.max(dim=-1, keepdim=True).values
+    largest: Tensor = logits.max(dim=-1, keepdim=True).values
     total = (logits - largest).exp_().sum(dim=-1).log()
-    chosen = logits.gather(-1, token.unsqueeze(-1)).squeeze(-1)
-    out: Tensor = chosen - largest.squeeze(-1) - total
-    return out
+    chosen: Tensor = logits.gather(-1, token.unsqueeze(-1)).squeeze(-1)
+    return chosen - largest.squeeze(-1) - total
 
 
 def _raw_confidence(
@@ -104,8 +103,8 @@ def score_of(probabilities: Tensor, token: Tensor, score: Score) -> Tensor:
 
 def entropy(probabilities: Tensor) -> Tensor:
     """Entropy in nats, (..., V) to (...)."""
-    out: Tensor = torch.special.entr(probabilities).sum(dim=-1)
-    return out
+    terms: Tensor = torch.special.entr(probabilities)
+    return terms.sum(dim=-1)
 
 
 def filtered(logits: Tensor, decode: DecodeConfig) -> Tensor:
@@ -166,5 +165,5 @@ def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
 
 def _required(uniform: Tensor | None) -> Tensor:
     if uniform is None:
-        raise ValueError("a temperature above 0 needs uniform numbers")
+        raise ValueError("a temperature above 0 needs a distribution and uniform numbers")
     return uniform

@@ -3,7 +3,9 @@ what the record keeps. Knows nothing of models or of how tokens are chosen.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +13,9 @@ from torch import Tensor
 
 from ..records import Event, Request
 from .steps import Memory, Outcome
+
+Watch = Callable[[Request, Callable[[], list[int | None]]], None]
+"""Is shown every request after every pass; the second argument gives its response so far, None where a mask stands."""
 
 NEVER = -1
 """The step of a token that was never fixed."""
@@ -20,12 +25,14 @@ NEVER = -1
 class Sequence:
     """The record of one row so far: what finished blocks decided, one entry per response token.
 
-    `steps` counts what the step map counts: denoising passes, and the choice of a first token from the context alone.
+    `total` is where the last position lies, `longest` how many tokens the response may have. `steps` counts what the step map
+    counts: denoising passes, and the choice of a first token from the context alone.
     """
 
     request: Request
     total: int
     random: np.random.Generator
+    longest: int
     started: float = field(default_factory=time.monotonic)
     tokens: list[int] = field(default_factory=list)
     step_map: list[int] = field(default_factory=list)
@@ -80,8 +87,19 @@ class Rows:
         self.token[row, : len(known)] = known
         self.masked[row, : len(known)] = self.response[row, : len(known)] = False
         self.fixed_at[row], self.logprob[row], self.confidence[row] = NEVER, 0.0, 0.0
+        if sequence.request.fixed:
+            self._fill(row, start)
         for tensor in self.memory.values():
             tensor[row] = 0
+
+    def _fill(self, row: int, start: int) -> None:
+        """Put in what the request has fixed of the block that opens at `start`; a block without a mask left is done."""
+        request = self.sequences[row].request
+        for position, token in request.fixed:
+            place = len(request.prompt_ids) + position - start
+            if 0 <= place < self.block_size and self.response[row, place]:
+                self.token[row, place], self.masked[row, place] = token, False
+        self.done[row] = not bool(self.masked[row].any())
 
     def apply(self, rows: Tensor, outcome: Outcome, *, denoised: bool = True) -> None:
         """Write the outcome of a step of `rows` (n,), and log what it changes of tokens that were fixed before."""
@@ -135,6 +153,17 @@ class Rows:
         end = int(masked.int().argmax()) if masked.any() else self.block_size
         return self.sequences[row].tokens + self.token[row, :end][self.response[row, :end]].tolist()
 
+    def shown(self, row: int) -> list[int | None]:
+        """The response as far as it is opened, None where a mask still stands."""
+        exists = self.response[row]
+        tokens, masked = self.token[row, exists].tolist(), self.masked[row, exists].tolist()
+        return self.sequences[row].tokens + [None if mask else token for token, mask in zip(tokens, masked, strict=True)]
+
+    def tell(self, watch: Watch) -> None:
+        """Let somebody look at every row."""
+        for row, sequence in enumerate(self.sequences):
+            watch(sequence.request, partial(self.shown, row))
+
     def close(self, row: int) -> Sequence:
         """Move the open block of a row into its record and return the record."""
         sequence, exists = self.sequences[row], self.response[row]
@@ -143,6 +172,12 @@ class Rows:
         sequence.logprobs += rounded(self.logprob[row, exists])
         sequence.confidences += rounded(self.confidence[row, exists])
         return sequence
+
+    def clear(self) -> list[Request]:
+        """Free all rows; returns their requests."""
+        requests = [sequence.request for sequence in self.sequences]
+        self.count, self.sequences = 0, []
+        return requests
 
     def remove(self, row: int) -> int:
         """Free a row by moving the last one into it; returns the row that was moved."""

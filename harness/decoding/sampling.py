@@ -14,7 +14,7 @@ from ..records import DecodeConfig
 from .choose import choose
 from .ending import TokenRules
 from .rows import Rows
-from .steps import STEPS, Input, Outcome
+from .steps import STEPS, Input, Outcome, unstuck
 
 LARGEST = 2**27
 """Logits that are held at a time, in numbers of float32."""
@@ -28,6 +28,9 @@ class Sampler:
     def __init__(self, rows: Rows, tokens: TokenRules, decode: DecodeConfig) -> None:
         self._rows, self._tokens, self._decode = rows, tokens, decode
         self._step = STEPS[decode.algorithm]
+        # Where a schedule may fix none, or chance does, a step without a change is no stall.
+        waits = decode.algorithm == "block" and (decode.schedule == "linear" or decode.remasking == "origin")
+        self._may_stall = decode.never == "nothing" and not waits
         self._ordered = decode.remasking in ORDERED_BY_CHANCE or decode.order_temperature > 0
 
     def step(
@@ -69,6 +72,8 @@ class Sampler:
             memory=state.recalled(rows),
         )
         outcome = self._step(given, decode)
+        if self._may_stall:
+            outcome = unstuck(given, outcome)
         state.remember(rows, outcome.memory)
         token, logprob, confidence, write, remask, done = (value.cpu() for value in outcome[:6])
         state.apply(rows, Outcome(token, logprob, confidence, write, remask, done, {}))

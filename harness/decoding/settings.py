@@ -28,7 +28,7 @@ ALGORITHM_USES: Mapping[Algorithm, frozenset[str]] = {
     "remask": frozenset(_ALWAYS | _TOKENS | {"threshold", "low_threshold", "remask_threshold"}),
     "wino": frozenset(_ALWAYS | _TOKENS | {"threshold", "remask_threshold"}),
     "diffusion_gemma": frozenset(
-        {"algorithm", "block_size", "max_new_tokens", "stop", "cache"}
+        {"algorithm", "block_size", "max_new_tokens", "stop", "cache", "full_length"}
         | {"steps_per_block", "entropy_bound", "stable_steps", "mean_entropy"}
     ),
 }
@@ -72,7 +72,8 @@ def resolve(decode: DecodeConfig, checkpoint: Checkpoint) -> DecodeConfig:
         raise InputError(f"decode.steps_per_block={steps}: a block of {size} tokens has at most {size} steps")
     if decode.sub_block_size is not None and size % decode.sub_block_size:
         raise InputError(f"decode.sub_block_size={decode.sub_block_size}: a block of {size} tokens is no multiple of it")
-    return dataclasses.replace(decode, block_size=size, steps_per_block=steps)
+    counted = "steps_per_block" in ALGORITHM_USES[decode.algorithm]
+    return dataclasses.replace(decode, block_size=size, steps_per_block=steps if counted else None)
 
 
 def _canvas_block(decode: DecodeConfig) -> int:
@@ -144,6 +145,8 @@ def _check_family(decode: DecodeConfig, family: Family, name: str) -> None:
     approximate = decode.cache in ("prefix", "dual")
     if decode.full_length and decode.eos_early_stop:
         raise InputError("decode.full_length and decode.eos_early_stop exclude each other")
+    if decode.cache == "none" and not full and decode.overshoot == "overwrite":
+        raise InputError("decode.cache=none: not together with overshoot=overwrite, which changes the context afterwards")
     if decode.horizon is not None and decode.cache != "prefix":
         raise InputError(f"decode.horizon={decode.horizon}: needs decode.cache=prefix")
     if approximate and (decode.guidance > 0 or decode.algorithm == "wino"):

@@ -78,7 +78,7 @@ def block_step(given: Input, decode: DecodeConfig) -> Outcome:
     if decode.force_first_token:
         first = (given.step == 0).unsqueeze(-1)
         chosen = torch.where(first, open_ & (open_.cumsum(dim=-1) == 1), chosen)
-    return _fixed(given, found, chosen, decode, memory)
+    return _fixed(given, found, chosen, memory)
 
 
 def opened(masked: Tensor, decode: DecodeConfig) -> Tensor:
@@ -118,31 +118,32 @@ def _stability(given: Input, decode: DecodeConfig) -> tuple[Tensor, Memory]:
     return stable, {"distribution": now, "stable": stable}
 
 
-def _fixed(given: Input, found: Candidates, chosen: Tensor, decode: DecodeConfig, memory: Memory) -> Outcome:
+def _fixed(given: Input, found: Candidates, chosen: Tensor, memory: Memory) -> Outcome:
     """The outcome of a step that fixes `chosen`. A candidate that is the mask itself leaves its position open."""
-    if decode.never == "nothing":
-        found, chosen = _unstuck(given, found, chosen, decode)
+    chosen = chosen & (found.token != given.mask_id)
     masked = given.masked & ~chosen
     return Outcome(*found, chosen, torch.zeros_like(chosen), ~masked.any(dim=-1), memory)
 
 
-def _unstuck(given: Input, found: Candidates, chosen: Tensor, decode: DecodeConfig) -> tuple[Candidates, Tensor]:
-    """Where only masks were chosen, the same state would come again for ever: fix the position surest of another token."""
-    chosen = chosen & (found.token != given.mask_id)
-    may_wait = decode.schedule == "linear" or decode.remasking == "origin"
-    stuck = ~chosen.any(dim=-1, keepdim=True) & given.masked.any(dim=-1, keepdim=True) & (not may_wait)
+def unstuck(given: Input, outcome: Outcome) -> Outcome:
+    """Guard against a stall: where a step changed nothing and masks are left, fix the position surest of another token.
+
+    Only with masks among the candidates (`never: nothing`) can every chosen one be a mask; the same state would then come again
+    for ever. dInfer leaves this to its caller.
+    """
+    still = ~(outcome.write | outcome.remask).any(dim=-1, keepdim=True) & given.masked.any(dim=-1, keepdim=True)
     allowed = given.logits.float().clone()
     allowed[..., given.mask_id] = float("-inf")
     other = allowed.argmax(dim=-1)
     logprob = log_probability(given.logits.float(), other)
-    best = most_confident(logprob, given.masked, torch.ones_like(given.step)) & stuck
-    return (
-        Candidates(
-            torch.where(best, other, found.token),
-            torch.where(best, logprob, found.logprob),
-            torch.where(best, logprob.exp(), found.confidence),
-        ),
-        chosen | best,
+    best = most_confident(logprob, given.masked, torch.ones_like(given.step)) & still
+    write = outcome.write | best
+    return outcome._replace(
+        token=torch.where(best, other, outcome.token),
+        logprob=torch.where(best, logprob, outcome.logprob),
+        confidence=torch.where(best, logprob.exp(), outcome.confidence),
+        write=write,
+        done=outcome.done | (still.squeeze(-1) & ~(given.masked & ~write).any(dim=-1)),
     )
 
 
@@ -181,9 +182,10 @@ def remask_step(given: Input, decode: DecodeConfig) -> Outcome:
     chosen = chosen | (open_ & (found.confidence > decode.threshold))
     missing = (doubtful.sum(dim=-1) + 1 - chosen.sum(dim=-1)).clamp(min=0)
     chosen = chosen | most_confident(found.confidence, open_ & ~chosen, missing)
-    remasked = doubtful & ~chosen
-    write = chosen & (given.masked | (found.token != given.token))
-    left = (given.masked & ~chosen) | remasked
+    filled = chosen & (found.token != given.mask_id)
+    remasked = doubtful & ~filled
+    write = filled & (given.masked | (found.token != given.token))
+    left = (given.masked & ~filled) | remasked
     return Outcome(*found, write, remasked, ~left.any(dim=-1), {})
 
 
@@ -209,6 +211,7 @@ def wino_step(given: Input, decode: DecodeConfig) -> Outcome:
     worst = most_confident(-support, checked, limit.clamp(min=0))
     several = (drafted.sum(dim=-1, keepdim=True) > 1) & (limit > 0).unsqueeze(-1)
     remasked = doubtful & worst & several
+    drafted = drafted & (found.token != given.mask_id)
     left = (given.masked & ~drafted) | remasked
     return Outcome(*found, drafted, remasked, ~left.any(dim=-1), {"drafted": drafted.sum(dim=-1)})
 

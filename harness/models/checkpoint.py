@@ -14,7 +14,7 @@ from ...rewards.errors import InputError, nearest
 from .adapter import Adapter, open_adapter
 from .families import Family
 from .recognition import choose
-from .settings import find_block_size, find_mask, find_stops, load_tokenizer, read_json
+from .settings import Setting, find_block_size, find_mask, find_stops, load_tokenizer, read_json
 from .translation import rows_of, whole
 
 EMBEDDED = {"demo": Path(__file__).parent / "demo"}
@@ -77,17 +77,22 @@ def open_checkpoint(
     `family`, `mask_id` and `block_size` say what the checkpoint does not: a known family's name, a YAML file or a plug-in (see
     `recognition`), the id of the mask token, and the block size the model was trained with. `adapter` is a directory with a LoRA.
     """
+    if name.startswith("openai:"):
+        raise InputError(
+            f"--model {name}: an endpoint gives text only, which `unmask eval` and `rollout` can use; give a checkpoint"
+        )
     path, resolved = _locate(name, revision)
     where = str(path / "config.json")
     config = read_json(path / "config.json", f"{name}: no config.json in {path}; give the directory of a checkpoint")
-    kind, why = choose(config, where, f"{name} {path}", family)
+    kind, why, *told = choose(config, where, f"{name} {path}", family)
+    config |= {known: config[own] for own, known in kind.aliases if own in config}
     if config.get("max_position_embeddings") is not None:
         whole(config["max_position_embeddings"], "max_position_embeddings", where)
     tokenizer = load_tokenizer(path)
-    mask = find_mask(config, tokenizer, kind, path, mask_id)
+    mask = find_mask(config, tokenizer, kind, path, _given(mask_id, "--mask-id", told[0], f"{family}, mask_id"))
     hints = read_json(path / "generation_config.json", "") if (path / "generation_config.json").exists() else {}
     stops = find_stops(config, hints, tokenizer, kind, path)
-    size = find_block_size(config, kind, where, block_size)
+    size = find_block_size(config, kind, where, _given(block_size, "--block-size", told[1], f"{family}, block_size"))
     found = {"family": why, "mask": mask.where, "block size": size.where, "stop": ", ".join(stops.values())}
     tuned = None if adapter is None else open_adapter(adapter)
     given = {"family": _content(family), "mask_id": mask_id, "block_size": block_size}
@@ -95,6 +100,13 @@ def open_checkpoint(
     kept = {key: str(value) for key, value in given.items() if value is not None}
     called = name if adapter is None else f"{name}+{adapter}"
     return Checkpoint(called, path, resolved, kind, config, tokenizer, mask.value, tuple(stops), size.value, found, kept, tuned)
+
+
+def _given(flag: int | None, name: str, told: int | None, where: str) -> Setting | None:
+    """What the user said: on the command line, else in the description of the family."""
+    if flag is not None:
+        return Setting(flag, name)
+    return None if told is None else Setting(told, where)
 
 
 def _content(family: str | None) -> str | None:

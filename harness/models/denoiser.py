@@ -1,26 +1,26 @@
-"""What a decoding loop sees of a model: tokens in, hidden states aligned with the positions out, logits where they are wanted.
+"""The denoiser of models whose open block sees nothing behind it: block-causal ones, and those with a causal context.
 
-Cache, attention mask, position ids and the shift of the predictions are made here. `BlockDenoiser` serves models whose open block
-sees nothing behind it (block-causal, or a context computed causally), with an exact cache: earlier blocks never change. One
-buffer per layer holds keys and values of all rows; a pass writes the block behind the row's context, where the next pass of the
-same block overwrites it, and the pass over the finished block is the one whose keys stay. `CanvasDenoiser` serves models with
-full attention: it recomputes everything, or keeps Fast-dLLM's approximate caches (arXiv 2505.22618).
+One buffer per layer holds keys and values of all rows; a row is a sequence being decoded. `run` writes the block's keys
+and values behind the row's context, where the next `run` of the same block overwrites them: a denoising pass keeps nothing.
+What stays is written by a pass over the finished block: a `run` of its own, or, after `keep`, together with the next `run`,
+which already is the first step of the row's next block. Prompts, too, are run with the first step of their first block. Masks,
+positions and the shift of the predictions are made here; callers see tokens in, and out the hidden states that predict each
+position. The cache is exact: these models never change the keys of an earlier block. Models with full attention: `canvas`.
 
-On a CPU in float32 the result of a row is the same bit for bit whatever the other rows are: rows are padded to a number from
-which matrix kernels no longer depend on it (`row_floor`, measured), keys to whole vector widths, and rows of different canvas
-widths do not share a pass.
+On a CPU in float32 the result of a row is the same bit for bit whatever the other rows are: rows are padded to a number
+from which matrix kernels no longer depend on it (`floor`), and keys to whole vector widths.
 """
 
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import Cache
 
-from .experts import has_experts, stable_experts
-from .floor import row_floor
+from .body import Body
+from .memory import CachePlan, Layout, position_bytes
+from .rows import ATTENTION, Blocks, Padding, Piece, Prompt, RowCache
 
 KEY_STEP = 64
 """Keys are padded to a multiple of this, so that sums over keys run in the same lanes whatever the longest row is."""
@@ -29,123 +29,14 @@ GROWTH = 256
 """The cache grows by this many positions at a time."""
 
 Context = Literal["blocks", "prompt_blocks", "causal"]
-"""How the context sees itself: blocks from position 0, blocks counted from the end of the prompt, or causally."""
+"""How the context sees itself: in blocks from position 0, in blocks counted from the end of the prompt, or causally."""
 
 
-class _Body:
-    """The network without its loop: one pass, and the head over chosen hidden states."""
+class BlockDenoiser(Body):
+    """Runs blocks of `block_size` tokens for up to `rows` sequences at once. Not thread-safe.
 
-    def __init__(self, network: Any, rows: int, token_floor: int) -> None:
-        self.network = network
-        self._floor = token_floor
-        self._expert_floor = token_floor if has_experts(network) else 1
-        self._cache = _RowCache(network, rows)
-        self._arguments = signature(network.model.forward).parameters
-
-    @cached_property
-    def device(self) -> torch.device:
-        device: torch.device = next(self.network.parameters()).device
-        return device
-
-    def forward(self, tokens: Tensor, positions: Tensor, mask: Tensor, *, cached: bool) -> Tensor:
-        """Hidden states (n, Q, H) of `tokens` (n, Q) under the boolean `mask` (n, 1, Q, K)."""
-        # transformers renamed `past_key_values` to `cache` in 5.24.
-        name = "cache" if "cache" in self._arguments else "past_key_values"
-        keep = {"use_cache": True, name: self._cache} if cached else {"use_cache": False}
-        with stable_experts(self.network, self._expert_floor):
-            out = self.network.model(input_ids=tokens, position_ids=positions, attention_mask=mask, **keep)
-        hidden: Tensor = out.last_hidden_state
-        return hidden
-
-    @torch.inference_mode()
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Logits (..., V) float32 of hidden states (..., H)."""
-        vocabulary = self.network.lm_head.weight.shape[0]
-        if hidden.numel() == 0:
-            return hidden.new_zeros(*hidden.shape[:-1], vocabulary, dtype=torch.float32)
-        flat = hidden.reshape(-1, hidden.shape[-1])
-        missing = max(self._floor - len(flat), 0)
-        logits = self.network.lm_head(torch.cat([flat, flat.new_zeros(missing, flat.shape[-1])]))[: len(flat)]
-        out: Tensor = logits.reshape(*hidden.shape[:-1], vocabulary).float()
-        return out
-
-
-class BlockDenoiser(_Body):
-    """Runs blocks of `block_size` tokens for up to `rows` sequences at once. Not thread-safe."""
-
-    def __init__(self, network: Any, block_size: int, rows: int, *, context: Context = "blocks", shift: bool = False) -> None:
-        floor = row_floor(network)
-        self.block_size, self.context, self.shift = block_size, context, shift
-        self._row_floor = -(-floor // block_size)
-        capacity = max(rows, self._row_floor)
-        super().__init__(network, capacity, self._row_floor * block_size)
-        self._last = next(network.parameters()).new_zeros(capacity, network.config.hidden_size)
-
-    @torch.inference_mode()
-    def prefill(self, row: int, ids: list[int]) -> None:
-        """Write the cache of `row` for the context before the first block, from position 0."""
-        positions = torch.arange(len(ids), device=self.device).unsqueeze(0)
-        mask = (positions.unsqueeze(1) <= self._context_limit(positions, len(ids)).unsqueeze(-1)).unsqueeze(1)
-        self._cache.prepare(torch.tensor([row], device=self.device), positions, len(ids))
-        hidden = self.forward(torch.tensor([ids], device=self.device), positions, mask, cached=True)
-        self._last[row] = hidden[0, -1]
-
-    def _context_limit(self, positions: Tensor, length: int) -> Tensor:
-        """The last position that each position of the context sees."""
-        size = self.block_size
-        if self.context == "causal":
-            return positions
-        offset = length % size if self.context == "prompt_blocks" else 0
-        return torch.div(positions - offset, size, rounding_mode="floor") * size + offset + size - 1
-
-    @torch.inference_mode()
-    def run(self, starts: Tensor, tokens: Tensor, commits: Tensor) -> Tensor:
-        """Run one block of each of the first n rows on top of its context.
-
-        `starts` (n,) is the absolute position of each block, `tokens` (n, B) its ids, `commits` (n,) bool the rows whose block is
-        finished, so that its keys become context; returns (w, B, H), the hidden states that predict the positions of the other
-        rows. The keys of a block stay in the cache until the row runs again from the same start.
-        """
-        n, size = len(starts), self.block_size
-        padding = max(self._row_floor - n, 0)
-        starts = torch.cat([starts, starts.new_zeros(padding)])
-        tokens = torch.cat([tokens, tokens.new_zeros(padding, size)])
-        positions = starts.unsqueeze(1) + torch.arange(size, device=self.device)
-        limit = (starts + size - 1).unsqueeze(1).expand_as(positions)
-        if self.context == "causal":
-            causal = torch.cat([commits, commits.new_zeros(padding)]).unsqueeze(1)
-            limit = torch.where(causal, positions, limit)
-        length = _padded(int(starts.max()) + size)
-        mask = (torch.arange(length, device=self.device) <= limit.unsqueeze(-1)).unsqueeze(1)
-        self._cache.prepare(torch.arange(n + padding, device=self.device), positions, length)
-        hidden = self.forward(tokens, positions, mask, cached=True)[:n]
-        aligned = self._aligned(hidden, starts[:n])[~commits]
-        self._last[:n] = torch.where(commits.unsqueeze(1), hidden[:, -1], self._last[:n])
-        return aligned
-
-    def _aligned(self, hidden: Tensor, starts: Tensor) -> Tensor:
-        if not self.shift:
-            return hidden
-        before = torch.where((starts > 0).unsqueeze(1), self._last[: len(starts)], hidden[:, 0])
-        return torch.cat([before.unsqueeze(1), hidden[:, :-1]], dim=1)
-
-    @torch.inference_mode()
-    def next_logits(self, rows: Tensor) -> Tensor:
-        """Logits (w, V) of the token behind the context of each row: the left-to-right head of models that have one."""
-        return self.logits(self._last[rows])
-
-    @torch.inference_mode()
-    def move(self, source: int, target: int) -> None:
-        """Give `target` the context of `source`: how a freed row is filled, and how samples share one prompt."""
-        self._cache.move(source, target)
-        self._last[target] = self._last[source]
-
-
-class CanvasDenoiser(_Body):
-    """Runs whole sequences, prompt and canvas, for models with full attention. Not thread-safe.
-
-    `cache` "prefix" keeps the keys of what lies before the open block, "dual" also of what lies behind it, both from the first
-    pass of the block on: later passes run on stale keys, and are not what the model computes.
+    With `shift` a position is predicted by the state before it, the first of a block by the last of its context. `budget` are
+    bytes that the cache may take (None: no limit).
     """
 
     def __init__(
@@ -154,157 +45,215 @@ class CanvasDenoiser(_Body):
         block_size: int,
         rows: int,
         *,
+        context: Context = "blocks",
         shift: bool = False,
-        cache: Literal["none", "prefix", "dual"] = "none",
-        horizon: int | None = None,
+        budget: int | None = None,
     ) -> None:
-        super().__init__(network, rows, row_floor(network))
-        self.block_size, self.shift, self.cache, self.horizon = block_size, shift, cache, horizon
+        super().__init__(network)
+        self.block_size, self.context, self.shift = block_size, context, shift
+        self.plan = CachePlan(rows, position_bytes(network), budget)
+        self._cache = RowCache()
+        self._prompts: list[tuple[int, list[int]]] = []
+        self._shared: list[tuple[int, int, int]] = []
+        self._kept: list[tuple[int, int, Tensor]] = []
+        self._last = next(network.parameters()).new_zeros(rows, network.config.hidden_size)
+        self._groups = network.config.num_attention_heads // network.config.num_key_value_heads
+        # transformers renamed `past_key_values` to `cache` in 5.24.
+        self._cache_name = "cache" if "cache" in signature(network.model.forward).parameters else "past_key_values"
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory of the cache."""
+        return self._cache.bytes
+
+    def row_count(self, rows: int) -> int:
+        """How many rows a pass over `rows` open blocks takes with its padding."""
+        return max(rows, -(-self.floor // self.block_size))
 
     @torch.inference_mode()
-    def run(self, rows: Tensor, tokens: Tensor, lengths: Tensor, starts: Tensor, fresh: Tensor) -> Tensor:
-        """Run n sequences; returns the hidden states (n, B, H) that predict the positions of each open block.
+    def room(self, positions: int, used: int) -> int:
+        """How many rows there may be once a sequence of `positions` is among them; makes the room if the `used` ones still fit.
 
-        `rows` (n,) are their rows in the cache, `tokens` (n, W) the ids, of which the first `lengths` (n,) count, `starts` (n,)
-        the absolute position of the open block, `fresh` (n,) bool the rows whose block is new, so that its cache is written.
+        With a budget the cache is laid out for whole sequences ahead; without one it grows with them. Raises InputError if the
+        budget does not hold one such sequence.
         """
-        out: Tensor | None = None
-        for group in self._groups(lengths, starts, fresh):
-            index = torch.tensor(group, device=self.device)
-            hidden = self._group(rows[index], tokens[index], lengths[index], starts[index], bool(fresh[index[0]]))
-            out = hidden.new_zeros(len(rows), *hidden.shape[1:]) if out is None else out
-            out[index] = hidden
-        if out is None:
-            raise ValueError("run needs at least one row")
-        return out
+        if self.plan.budget is None:
+            return self.plan.rows
+        wanted = max(-(-positions // KEY_STEP) * KEY_STEP, self._cache.layout.positions)
+        layout = self.plan.layout(wanted)
+        if layout != self._cache.layout and used < layout.rows:
+            self._cache.resize(layout)
+        return layout.rows
 
-    def _groups(self, lengths: Tensor, starts: Tensor, fresh: Tensor) -> list[list[int]]:
-        """Rows that share a pass: of one width, and of one window where a cache leaves only a window to run."""
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for i, (length, start, new) in enumerate(zip(lengths.tolist(), starts.tolist(), fresh.tolist(), strict=True)):
-            window = 0 if self.cache == "none" or new else self._window_end(start, length) - start
-            groups.setdefault((_padded(length), window), []).append(i)
-        return list(groups.values())
+    def reset(self, rows: int) -> None:
+        """Forget all rows, give the cache's memory back, and take at most `rows` from now on."""
+        self.plan = replace(self.plan, rows=rows)
+        self._cache = RowCache()
+        self._prompts, self._shared, self._kept = [], [], []
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
-    def _window_end(self, start: int, length: int) -> int:
-        if self.cache == "dual":
-            return min(start + self.block_size, length)
-        return length if self.horizon is None else min(start + self.block_size + self.horizon, length)
-
-    def _group(self, rows: Tensor, tokens: Tensor, lengths: Tensor, starts: Tensor, fresh: bool) -> Tensor:
-        width = _padded(int(lengths[0]))
-        if self.cache == "none" or fresh:
-            return self._whole(rows, _resized(tokens, width), lengths, starts)
-        return self._window(rows, tokens, lengths, starts, width)
-
-    def _whole(self, rows: Tensor, tokens: Tensor, lengths: Tensor, starts: Tensor) -> Tensor:
-        n, width = tokens.shape
-        padding = max(-(-self._floor // width) - n, 0) if self.cache == "none" else 0
-        tokens = torch.cat([tokens, tokens.new_zeros(padding, width)])
-        limit = torch.cat([lengths, lengths.new_ones(padding)])
-        positions = torch.arange(width, device=self.device).expand(n + padding, width)
-        mask = (positions < limit.unsqueeze(1))[:, None, None, :].expand(-1, 1, width, -1)
-        if self.cache != "none":
-            self._cache.prepare(rows, positions, width)
-        hidden = self.forward(tokens, positions, mask, cached=self.cache != "none")[:n]
-        return self._open_block(hidden, starts, torch.zeros_like(starts))
-
-    def _window(self, rows: Tensor, tokens: Tensor, lengths: Tensor, starts: Tensor, width: int) -> Tensor:
-        ends = torch.tensor([self._window_end(s, n) for s, n in zip(starts.tolist(), lengths.tolist(), strict=True)])
-        ends = ends.to(self.device)
-        positions = starts.unsqueeze(1) + torch.arange(int(ends[0] - starts[0]), device=self.device)
-        seen = lengths if self.cache == "dual" else ends
-        keys = torch.arange(width, device=self.device)
-        mask = (keys < seen.unsqueeze(1))[:, None, None, :].expand(-1, 1, positions.shape[1], -1)
-        self._cache.prepare(rows, positions, width)
-        hidden = self.forward(tokens.gather(1, positions), positions, mask, cached=True)
-        return self._open_block(hidden, starts, starts)
-
-    def _open_block(self, hidden: Tensor, starts: Tensor, first: Tensor) -> Tensor:
-        """The states that predict the open block, of a pass whose first state belongs to position `first`."""
-        offset = (starts - first).unsqueeze(1) + torch.arange(self.block_size, device=self.device) - int(self.shift)
-        index = offset.clamp(0, hidden.shape[1] - 1).unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
-        return hidden.gather(1, index)
+    def prefill(self, row: int, ids: list[int]) -> None:
+        """With the next pass, write the cache of `row` from position 0 on: the context before its first block."""
+        self._prompts.append((row, ids))
 
     @torch.inference_mode()
-    def run_with_shadow(self, tokens: Tensor, lengths: Tensor, starts: Tensor, mask_id: int) -> tuple[Tensor, Tensor]:
-        """Run n sequences with a block of masks beside the open one; returns the states of the block and of its shadow.
+    def share(self, source: int, target: int, length: int) -> None:
+        """Give `target` the first `length` positions of `source`, a prompt's: how samples share one."""
+        if any(row == source for row, _ in self._prompts):
+            self._shared.append((source, target, length))
+        else:
+            self._cache.copy(source, target, length)
 
-        Nothing sees the shadow but the shadow, and each of its positions sees all but the token it stands for (WINO).
-        """
-        n, size = len(tokens), self.block_size
-        width = _padded(int(lengths.max()))
-        block = starts.unsqueeze(1) + torch.arange(size, device=self.device)
-        positions = torch.cat([torch.arange(width, device=self.device).expand(n, width), block], dim=1)
-        shadow = tokens.new_full((n, size), mask_id)
-        keys = (torch.arange(width, device=self.device) < lengths.unsqueeze(1)).unsqueeze(1)
-        body = torch.cat([keys.expand(n, width, width), keys.new_zeros(n, width, size)], dim=2)
-        others = keys & (torch.arange(width, device=self.device) != block.unsqueeze(-1))
-        aside = torch.cat([others, keys.new_ones(n, size, size)], dim=2)
-        mask = torch.cat([body, aside], dim=1).unsqueeze(1)
-        hidden = self.forward(torch.cat([_resized(tokens, width), shadow], dim=1), positions, mask, cached=False)
-        return self._open_block(hidden[:, :width], starts, torch.zeros_like(starts)), hidden[:, width:]
+    def keep(self, row: int, start: int, tokens: Tensor) -> None:
+        """With the next pass, write the cache of a finished block: `tokens` (B,) at `start`."""
+        self._kept.append((row, start, tokens))
 
     @torch.inference_mode()
     def move(self, source: int, target: int) -> None:
-        """Give `target` the cache of `source`: how a freed row is filled."""
-        self._cache.move(source, target)
+        """Give `target` the place of `source` in all that follows: how a freed row is filled."""
+        self._cache.copy(source, target, self._cache.layout.positions)
+        self._last[target] = self._last[source]
+        self._kept = [(target if row == source else row, start, tokens) for row, start, tokens in self._kept]
+
+    @torch.inference_mode()
+    def run(self, starts: Tensor, tokens: Tensor, commits: Tensor) -> Tensor:
+        """Run one block of each of the first n rows on top of its context, and whatever waits for this pass.
+
+        `starts` (n,) is the absolute position of each block, `tokens` (n, B) its ids, `commits` (n,) bool the rows whose block is
+        finished and becomes context; returns (w, B, H), the hidden states that predict the positions of the other rows. The keys
+        of a block stay in the cache until the row runs again from the same start.
+        """
+        n = len(starts)
+        furthest = int(starts.max())
+        starts, tokens, commits = starts.to(self.device), tokens.to(self.device), commits.to(self.device)
+        flat = _Flat(self.device)
+        length = self._add_waiting(flat, furthest + self.block_size)
+        self._add_blocks(flat, slice(0, n), torch.arange(n, device=self.device), starts, tokens, commits, length)
+        hidden = self._forward(flat)[-n * self.block_size :].view(n, self.block_size, -1)
+        aligned = self._aligned(hidden, starts)[~commits]
+        self._last[:n] = torch.where(commits.unsqueeze(1), hidden[:, -1], self._last[:n])
+        return aligned
+
+    @torch.inference_mode()
+    def settle(self) -> None:
+        """Run what waits for the next pass now: where something is to be read off the context first."""
+        if self._prompts or self._kept:
+            flat = _Flat(self.device)
+            self._add_waiting(flat, max((len(ids) for _, ids in self._prompts), default=1))
+            self._forward(flat)
+
+    def next_logits(self, row: int) -> Tensor:
+        """Logits (V,) of the token behind the context of a row: the left-to-right head of models that have one."""
+        return self.logits(self._last[row : row + 1])[0]
+
+    def _aligned(self, hidden: Tensor, starts: Tensor) -> Tensor:
+        if not self.shift:
+            return hidden
+        before = torch.where((starts > 0).unsqueeze(1), self._last[: len(starts)], hidden[:, 0])
+        return torch.cat([before.unsqueeze(1), hidden[:, :-1]], dim=1)
+
+    def _add_waiting(self, flat: "_Flat", positions: int) -> int:
+        """Add prompts and finished blocks; returns how many keys the queries of a row are shown."""
+        for row, ids in self._prompts:
+            self._add_prompt(flat, row, ids)
+        ends = [start + self.block_size for _, start, _ in self._kept]
+        length = self._reserve(max([positions, *ends, *(len(ids) for _, ids in self._prompts)]))
+        if self._kept:
+            rows, begins, kept = zip(*self._kept, strict=True)
+            place = torch.tensor(rows, device=self.device)
+            begin = torch.tensor(begins, device=self.device)
+            everything = torch.ones_like(begin, dtype=torch.bool)
+            self._add_blocks(flat, place, place, begin, torch.stack(kept), everything, length)
+        return length
+
+    def _add_prompt(self, flat: "_Flat", row: int, ids: list[int]) -> None:
+        positions = torch.arange(len(ids), device=self.device)
+        mask = (positions <= self._context_limit(positions).unsqueeze(1)).repeat(self._groups, 1)
+        flat.add(Prompt(row, len(ids), mask), torch.tensor(ids, device=self.device), positions, torch.full_like(positions, row))
+
+    def _context_limit(self, positions: Tensor) -> Tensor:
+        """The last position that each position of a context sees."""
+        size = self.block_size
+        if self.context == "causal":
+            return positions
+        offset = len(positions) % size if self.context == "prompt_blocks" else 0
+        return torch.div(positions - offset, size, rounding_mode="floor") * size + offset + size - 1
+
+    def _add_blocks(
+        self,
+        flat: "_Flat",
+        rows: slice | Tensor,
+        index: Tensor,
+        starts: Tensor,
+        tokens: Tensor,
+        commits: Tensor,
+        length: int,
+    ) -> None:
+        """A block sees its row's keys up to its own end; where the context is causal, a finished one up to each token."""
+        positions = starts.unsqueeze(1) + torch.arange(self.block_size, device=self.device)
+        keys = torch.arange(length, device=self.device)
+        mask = (keys < starts.unsqueeze(1) + self.block_size)[:, None, None]
+        if self.context == "causal":
+            limit = torch.where(commits.unsqueeze(1), positions, positions[:, -1:])
+            mask = (keys <= limit.unsqueeze(-1)).unsqueeze(1).repeat(1, 1, self._groups, 1)
+        index = index.unsqueeze(1).expand_as(positions)
+        flat.add(Blocks(rows, self.block_size, mask), tokens.to(self.device).flatten(), positions.flatten(), index.flatten())
+
+    def _reserve(self, positions: int) -> int:
+        """Make the cache long enough; returns how many keys a row's queries are shown."""
+        length = -(-positions // KEY_STEP) * KEY_STEP
+        if length > self._cache.layout.positions:
+            self._cache.resize(Layout(self.plan.rows, -(-length // GROWTH) * GROWTH))
+        return length
+
+    def _forward(self, flat: "_Flat") -> Tensor:
+        """Run the flat pass; returns the hidden states of its tokens, padding taken off, (tokens, hidden)."""
+        ids, positions, rows = (torch.cat(parts) for parts in (flat.ids, flat.positions, flat.rows))
+        self._cache.prepare(rows, positions, self._shared)
+        pieces = flat.pieces
+        missing = self.floor - len(ids)
+        if missing > 0:
+            ids, positions, pieces = _padded(ids, missing), _padded(positions, missing), [*pieces, Padding(missing)]
+        # transformers leaves a four-dimensional mask as it is; `attend` looks at the pieces' own.
+        unused = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self.device)
+        if self.network.config._attn_implementation != ATTENTION:
+            self.network.set_attn_implementation(ATTENTION)
+        out = self.forward(ids[None], positions[None], unused, use_cache=True, pieces=pieces, **{self._cache_name: self._cache})
+        hidden = out[0, : len(rows)]
+        self._remember(hidden)
+        self._prompts, self._shared, self._kept = [], [], []
+        return hidden
+
+    def _remember(self, hidden: Tensor) -> None:
+        """Note the last state of every context that this pass wrote or copied."""
+        start = 0
+        for row, ids in self._prompts:
+            start += len(ids)
+            self._last[row] = hidden[start - 1]
+        for row, _, _ in self._kept:
+            start += self.block_size
+            self._last[row] = hidden[start - 1]
+        for source, target, _ in self._shared:
+            self._last[target] = self._last[source]
 
 
-def _padded(length: int) -> int:
-    return -(-length // KEY_STEP) * KEY_STEP
+@dataclass(frozen=True, slots=True)
+class _Flat:
+    """The tokens of a pass, piece after piece."""
+
+    device: torch.device
+    pieces: list[Piece] = field(default_factory=list)
+    ids: list[Tensor] = field(default_factory=list)
+    positions: list[Tensor] = field(default_factory=list)
+    rows: list[Tensor] = field(default_factory=list)
+
+    def add(self, piece: Piece, ids: Tensor, positions: Tensor, rows: Tensor) -> None:
+        self.pieces.append(piece)
+        self.ids.append(ids)
+        self.positions.append(positions)
+        self.rows.append(rows)
 
 
-def _resized(tokens: Tensor, width: int) -> Tensor:
-    return torch.nn.functional.pad(tokens, (0, max(width - tokens.shape[1], 0)))[:, :width]
-
-
-class _RowCache(Cache):  # type: ignore[misc]
-    """Keys and values of all rows, (rows, kv heads, capacity, head dim) per layer, written at each row's own positions.
-
-    The buffers take heads and sizes from the first states that are written, so that any body fits.
-    """
-
-    def __init__(self, network: Any, rows: int) -> None:
-        self._rows = rows
-        self._capacity = 0
-        self._buffers: dict[int, tuple[Tensor, Tensor]] = {}
-        super().__init__(layers=[])
-
-    def prepare(self, rows: Tensor, positions: Tensor, length: int) -> None:
-        """Say where the next forward writes (`rows` (n,), `positions` (n, Q)) and how many keys it reads."""
-        self._target = (rows.unsqueeze(1), positions)
-        self._reads = length
-        first, last = int(rows[0]), int(rows[-1])
-        ordered = len(rows) == last - first + 1 and bool((rows.diff() == 1).all())
-        # A slice of the buffer costs no copy.
-        self._selected: slice | Tensor = slice(first, last + 1) if ordered else rows
-        needed = max(length, int(positions.max()) + 1)
-        if needed > self._capacity:
-            self._grow(-(-needed // GROWTH) * GROWTH)
-
-    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        if layer_idx not in self._buffers:
-            self._buffers[layer_idx] = (self._empty(key_states), self._empty(value_states))
-        keys, values = self._buffers[layer_idx]
-        rows, positions = self._target
-        keys[rows, :, positions] = key_states.transpose(1, 2)
-        values[rows, :, positions] = value_states.transpose(1, 2)
-        return keys[self._selected][:, :, : self._reads], values[self._selected][:, :, : self._reads]
-
-    def move(self, source: int, target: int) -> None:
-        for keys, values in self._buffers.values():
-            keys[target], values[target] = keys[source], values[source]
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        return 0
-
-    def _empty(self, states: Tensor) -> Tensor:
-        return states.new_zeros(self._rows, states.shape[1], self._capacity, states.shape[3])
-
-    def _grow(self, capacity: int) -> None:
-        missing = capacity - self._capacity
-        self._capacity = capacity
-        for layer, pair in self._buffers.items():
-            keys, values = (torch.nn.functional.pad(tensor, (0, 0, 0, missing)) for tensor in pair)
-            self._buffers[layer] = (keys, values)
+def _padded(values: Tensor, missing: int) -> Tensor:
+    return torch.cat([values, values.new_zeros(missing, *values.shape[1:])])

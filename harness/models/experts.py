@@ -5,6 +5,7 @@ batch. Where a floor is known from which that number no longer matters (`floor`)
 experts are summed in the order of their numbers. Registered with transformers' own interface for experts.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 _NAME = "unmask_padded"
+_LOCK = threading.RLock()
+"""The setting lies on the network's config, which threads share: one pass at a time."""
 
 
 def has_experts(network: Any) -> bool:
@@ -34,13 +37,14 @@ def stable_experts(network: Any, floor: int) -> Iterator[None]:
 
     ALL_EXPERTS_FUNCTIONS.register(_NAME, padded_experts)
     config = network.config
-    own = config._experts_implementation
-    config._experts_implementation, config.expert_row_floor = _NAME, floor
-    try:
-        yield
-    finally:
-        config._experts_implementation = own
-        del config.expert_row_floor
+    with _LOCK:
+        own = config._experts_implementation
+        config._experts_implementation, config.expert_row_floor = _NAME, floor
+        try:
+            yield
+        finally:
+            config._experts_implementation = own
+            del config.expert_row_floor
 
 
 def padded_experts(module: Any, hidden: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:

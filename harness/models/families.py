@@ -24,7 +24,7 @@ class Family:
     kinds of model under one type). `base` names the transformers classes (`<base>Config` and `network`,
     by default `<base>ForCausalLM`), `translate` maps the checkpoint's config to the base config's arguments, `renames` its
     weight names (a regular expression with at most one group, and its replacement), `fused` names weights that hold several
-    of the base class, row after row.
+    of the base class, row after row. `aliases` are names of config fields: the release's, and the one that `translate` knows.
 
     `attention` says which positions see each other: all (`full`), those of earlier blocks and the own one (`block_causal`), or
     the whole block on a context that was computed causally (`causal_context`). `alignment` says where blocks begin: at multiples
@@ -34,7 +34,8 @@ class Family:
     The mask id comes from the config, else from `mask_tokens`, else the tokenizer's mask token, else `mask_id`; `masked` is False
     for models without one. The block size comes from one of `block_fields` of the config, else `default_block_size`. `end_tokens`
     end a response besides those that the checkpoint names. `template` says what the chat template does beyond the conversation.
-    `evidence` says what the loading is tested against: recordings of the original code, or the published layout alone.
+    `source` is where it is described, `evidence` what the loading is tested against: recordings of the original code, or the
+    published layout alone.
     """
 
     name: str
@@ -53,12 +54,14 @@ class Family:
     mask_tokens: tuple[str, ...] = ("<|mask|>", "<|MASK|>", "<|mdm_mask|>")
     mask_id: int | None = None
     renames: tuple[tuple[str, str], ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()
     fused: tuple[tuple[str, tuple[str, ...]], ...] = ()
     end_tokens: tuple[str, ...] = ()
     template: str = ""
     fields: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     network: str = ""
+    source: str = ""
     evidence: Literal["recorded", "layout"] = "layout"
 
     @property
@@ -96,7 +99,8 @@ _DEFAULT_SYSTEM = "ChatML; the released template adds a default system prompt wh
 
 SDAR = Family(
     name="sdar",
-    title="SDAR, TraDo and DiRL, dense (block diffusion on Qwen3; arXiv 2510.06303, 2509.06949)",
+    title="SDAR, TraDo, DiRL (dense)",
+    source="arXiv 2510.06303, 2509.06949",
     model_types=("sdar",),
     architectures=("SDARForCausalLM",),
     base="Qwen3",
@@ -112,7 +116,8 @@ SDAR = Family(
 )
 SDAR_MOE = Family(
     name="sdar-moe",
-    title="SDAR-30B-A3B (block diffusion on Qwen3-MoE; arXiv 2510.06303)",
+    title="SDAR-30B-A3B",
+    source="arXiv 2510.06303",
     model_types=("sdar_moe",),
     architectures=("SDARMoeForCausalLM",),
     base="Qwen3Moe",
@@ -128,7 +133,8 @@ SDAR_MOE = Family(
 )
 LLADA = Family(
     name="llada",
-    title="LLaDA-8B, LLaDA-1.5, iLLaDA, d3LLM-LLaDA, dLLM-Var (arXiv 2502.09992, 2505.19223)",
+    title="LLaDA-8B, LLaDA-1.5, iLLaDA, d3LLM-LLaDA, dLLM-Var",
+    source="arXiv 2502.09992, 2505.19223, 2601.07568",
     model_types=("llada",),
     architectures=("LLaDAModelLM",),
     base="Llama",
@@ -144,7 +150,8 @@ LLADA = Family(
 )
 MMADA = Family(
     name="mmada",
-    title="MMaDA, text only (LLaDA with image tokens in the vocabulary; arXiv 2505.15809)",
+    title="MMaDA-8B, text only",
+    source="arXiv 2505.15809",
     model_types=("mmada",),
     architectures=("MMadaModelLM", "MMaDAModelLM"),
     base="Llama",
@@ -159,7 +166,8 @@ MMADA = Family(
 )
 LLADA_MOE = Family(
     name="llada-moe",
-    title="LLaDA-MoE-7B-A1B (arXiv 2509.24389)",
+    title="LLaDA-MoE-7B-A1B",
+    source="arXiv 2509.24389",
     model_types=("lladamoe", "llada_moe"),
     architectures=("LLaDAMoEModel", "LLaDAMoEModelLM"),
     base="Qwen3Moe",
@@ -174,7 +182,8 @@ LLADA_MOE = Family(
 )
 LLADA2 = Family(
     name="llada2",
-    title="LLaDA2.0 and LLaDA2.1, mini and flash (block diffusion on Bailing MoE; arXiv 2512.15745)",
+    title="LLaDA2.0, LLaDA2.1 (mini, flash)",
+    source="arXiv 2512.15745",
     model_types=("llada2_moe",),
     architectures=("LLaDA2MoeModelLM",),
     base="Glm4Moe",
@@ -192,7 +201,8 @@ LLADA2 = Family(
 )
 DREAM = Family(
     name="dream",
-    title="Dream-7B, Dream-Coder-7B, DiffuCoder-7B, d3LLM-Dream (on Qwen2.5; arXiv 2508.15487, 2506.20639)",
+    title="Dream-7B, Dream-Coder-7B, DiffuCoder-7B, d3LLM-Dream",
+    source="arXiv 2508.15487, 2506.20639, 2601.07568",
     model_types=("Dream", "dream"),
     architectures=("DreamModel", "DreamForCausalLM"),
     base="Qwen2",
@@ -208,7 +218,8 @@ DREAM = Family(
 )
 FAST_DLLM2 = Family(
     name="fast-dllm-v2",
-    title="Fast-dLLM v2, 1.5B and 7B (block diffusion on Qwen2.5; arXiv 2509.26328)",
+    title="Fast-dLLM v2",
+    source="arXiv 2509.26328",
     model_types=("Fast_dLLM_Qwen",),
     architectures=("Fast_dLLM_QwenForCausalLM",),
     base="Qwen2",
@@ -226,7 +237,8 @@ FAST_DLLM2 = Family(
 )
 DIFFCODER = Family(
     name="stable-diffcoder",
-    title="Stable-DiffCoder-8B (block diffusion on Seed-Coder, a Llama)",
+    title="Stable-DiffCoder-8B",
+    source="its model card",
     model_types=("llama", "stable_diffcoder", "seed_diffcoder"),
     architectures=("LlamaForCausalLM", "StableDiffCoderForCausalLM", "SeedDiffCoderForCausalLM"),
     base="Llama",
@@ -240,7 +252,8 @@ DIFFCODER = Family(
 )
 RND1 = Family(
     name="rnd1",
-    title="RND1-Base-0910, 30B-A3B (on Qwen3-MoE)",
+    title="RND1-Base-0910",
+    source="its model card",
     model_types=("rnd1",),
     architectures=("RND1LM",),
     base="Qwen3Moe",
@@ -254,7 +267,8 @@ RND1 = Family(
 )
 CODA = Family(
     name="coda",
-    title="CoDA-v0, 1.7B (on Qwen3)",
+    title="CoDA-v0",
+    source="its model card",
     model_types=("CoDA", "coda"),
     architectures=("CoDALanguageModel",),
     base="Qwen3",
@@ -271,7 +285,8 @@ def _converted(base: str) -> tuple[Family, Family]:
     """The two kinds of model that dLLM's recipe makes of a decoder: full attention (mdlm), and block diffusion (bd3lm)."""
     full = Family(
         name=f"a2d-{base.lower()}",
-        title=f"{base} converted to full-attention diffusion (dLLM's mdlm)",
+        title=f"{base} made full-attention diffusion (dLLM's mdlm)",
+        source="dLLM's recipe",
         model_types=(f"a2d-{base.lower()}",),
         architectures=(f"A2D{base}LMHeadModel", f"A2D{base}ForCausalLM"),
         base=base,
@@ -283,7 +298,7 @@ def _converted(base: str) -> tuple[Family, Family]:
     block = replace(
         full,
         name=f"{full.name}-block",
-        title=f"{base} converted to block diffusion (dLLM's bd3lm)",
+        title=f"{base} made block diffusion (dLLM's bd3lm)",
         attention="block_causal",
         alignment="absolute",
         default_block_size=32,
@@ -295,7 +310,8 @@ def _converted(base: str) -> tuple[Family, Family]:
 
 OPEN_DCODER = Family(
     name="open-dcoder",
-    title="Open-dCoder-0.5B (on Qwen2.5-Coder; infilling)",
+    title="Open-dCoder-0.5B",
+    source="its model card",
     model_types=("qwen2",),
     architectures=("Qwen2ForCausalLM",),
     base="Qwen2",
@@ -309,7 +325,8 @@ OPEN_DCODER = Family(
 )
 SDLM = Family(
     name="sdlm",
-    title="SDLM-3B-D4, -D8 and 32B (sequential diffusion on Qwen2.5; arXiv 2509.24007)",
+    title="SDLM-3B-D4, -D8, SDLM-32B",
+    source="arXiv 2509.24007",
     model_types=("qwen2", "sdlm"),
     architectures=("Qwen2ForCausalLM", "SDLMForCausalLM"),
     base="Qwen2",
@@ -327,7 +344,8 @@ SDLM = Family(
 )
 NEMOTRON = Family(
     name="nemotron-diffusion",
-    title="Nemotron-Labs-Diffusion, 3B, 8B and 14B (on Ministral3)",
+    title="Nemotron-Labs-Diffusion (3B, 8B, 14B)",
+    source="its model card",
     model_types=("nemotron_labs_diffusion",),
     architectures=("NemotronLabsDiffusionModel", "NemotronDiffusionModel"),
     base="Ministral3",
@@ -342,7 +360,8 @@ NEMOTRON = Family(
 )
 DIFFUSION_GEMMA = Family(
     name="diffusion-gemma",
-    title="DiffusionGemma-26B-A4B (no mask token: canvases refined from uniform noise), by its native generate",
+    title="DiffusionGemma-26B-A4B (no mask token)",
+    source="transformers' own class",
     model_types=("diffusion_gemma",),
     architectures=("DiffusionGemmaForBlockDiffusion",),
     base="DiffusionGemma",

@@ -16,6 +16,8 @@ from .network import load_network
 
 if TYPE_CHECKING:
     from ..decoding.ending import TokenRules
+    from ..decoding.rows import Watch
+    from ..decoding.usage import Usage
     from .denoiser import Context
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -33,7 +35,7 @@ class Model:
     @property
     def context(self) -> int:
         """The most positions the model was made for."""
-        return int(self.network.config.max_position_embeddings)
+        return int(self.network.config.get_text_config().max_position_embeddings)
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Token ids of a conversation through the checkpoint's chat template, ready for the assistant's turn.
@@ -51,27 +53,50 @@ class Model:
         """Fill in the model's own block size and steps. Raises InputError for settings the model does not allow."""
         return resolve(decode, self.checkpoint)
 
-    def generate(self, requests: Iterable[Request], decode: DecodeConfig, *, max_batch: int = 32) -> Iterator[Rollout]:
-        """Yield one rollout per request, in completion order. `max_batch` bounds the sequences that share a forward pass."""
+    def generate(
+        self,
+        requests: Iterable[Request | None],
+        decode: DecodeConfig,
+        *,
+        max_batch: int = 32,
+        kv_budget: int | None = None,
+        fuse: bool = True,
+        usage: "Usage | None" = None,
+        watch: "Watch | None" = None,
+    ) -> Iterator[Rollout]:
+        """Yield one rollout per request, in completion order.
+
+        `max_batch` bounds the sequences that share a forward pass, `kv_budget` the bytes of an exact cache: fewer sequences then
+        share a pass. `fuse` runs prompts and finished blocks together with the denoising steps that follow them; without it they
+        have forward passes of their own, as the published loops do. None of them changes a token. `usage` is counted up.
+        `requests` may yield None for "none right now" while others are being decoded; it is asked again after the next pass.
+        `watch` is shown every response after every pass (`decoding.rows.Watch`). Raises InputError when the budget does not hold
+        one sequence, or the memory does not.
+        """
         decode = self.resolve(decode)
-        for decoded in self._decoder(decode, max_batch).run(requests):
+        for decoded in self._decoder(decode, max_batch, kv_budget, fuse, usage).run(requests, watch):
             yield self._rollout(decoded, decode)
 
-    def _decoder(self, decode: DecodeConfig, rows: int) -> Any:
+    def _decoder(self, decode: DecodeConfig, rows: int, budget: int | None, fuse: bool, usage: "Usage | None") -> Any:
         """The loop that fits the model's attention."""
         from ..decoding.block import BlockDecoder
         from ..decoding.canvas import CanvasDecoder
-        from .denoiser import BlockDenoiser, CanvasDenoiser
+        from .canvas import CanvasDenoiser
+        from .denoiser import BlockDenoiser
 
         family, size = self.checkpoint.family, _whole(decode.block_size)
         tokens = self._token_rules(decode)
+        if decode.algorithm == "diffusion_gemma":
+            from ..decoding.native import NativeDecoder
+
+            return NativeDecoder(self.network, tokens, decode, canvas=size, context=self.context)
         if family.attention == "full":
             cache = decode.cache if decode.cache in ("prefix", "dual") else "none"
             whole = CanvasDenoiser(self.network, size, rows, shift=family.shift, cache=cache, horizon=decode.horizon)
             return CanvasDecoder(whole, tokens, decode, rows=rows, context=self.context)
         context: Context = "blocks" if family.alignment == "absolute" else "prompt_blocks"
         context = "causal" if family.attention == "causal_context" else context
-        denoiser = BlockDenoiser(self.network, size, rows, context=context, shift=family.shift)
+        denoiser = BlockDenoiser(self.network, size, rows, context=context, shift=family.shift, budget=budget)
         return BlockDecoder(
             denoiser,
             tokens,
@@ -80,6 +105,8 @@ class Model:
             context=self.context,
             alignment=family.alignment,
             first_token=family.first_token,
+            fuse=fuse,
+            usage=usage,
         )
 
     def _token_rules(self, decode: DecodeConfig) -> "TokenRules":
@@ -88,20 +115,23 @@ class Model:
 
         stops = self.checkpoint.stop_ids
         endings = Endings(*stops[:2])
-        return TokenRules(self.checkpoint.mask_id, frozenset(stops), self._banned(decode.never), self._text, decode.stop, endings)
+        mask = self.checkpoint.mask_id if self.checkpoint.family.masked else -1
+        return TokenRules(mask, frozenset(stops), self.banned(decode.never), self.text, decode.stop, endings)
 
-    def _text(self, ids: Sequence[int]) -> str:
+    def text(self, ids: Sequence[int]) -> str:
+        """Decode response tokens, special ones left out."""
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
-    def _banned(self, never: str) -> Any:
+    def banned(self, never: str) -> Any:
         """Tokens that are never drawn: the mask, and embedding rows that no token of the tokenizer uses."""
         import torch
 
         weight = self.network.lm_head.weight
         banned = torch.full((weight.shape[0],), never == "unused")
         banned[[i for i in self.tokenizer.get_vocab().values() if i < len(banned)]] = False
-        banned[self.checkpoint.mask_id] = never != "nothing"
+        if self.checkpoint.family.masked:
+            banned[self.checkpoint.mask_id] = never != "nothing"
         return banned.to(weight.device)
 
     def _rollout(self, decoded: Any, decode: DecodeConfig) -> Rollout:
@@ -124,14 +154,14 @@ class Model:
             forward_passes=decoded.passes,
             cache=decode.cache,
             finish=decoded.finish,
-            text=_before(self._text(kept), decode.stop),
+            text=_before(self.text(kept), decode.stop),
             decode=decode,
             model=self.info,
             seconds=round(decoded.seconds, 6),
             events=tuple(sequence.events),
             detail=decoded.detail,
             canvas=decoded.canvas,
-            note=_NOTES.get(decode.cache, ""),
+            note=_NOTES.get(decode.algorithm) or _NOTES.get(decode.cache, ""),
         )
 
     @property
@@ -142,6 +172,7 @@ class Model:
 
 
 _NOTES = {
+    "diffusion_gemma": "no log-probability in closed form: logprobs are 0; events are the changes of the best guesses",
     "prefix": "approximate prefix cache: log-probabilities come from stale keys and cannot be recomputed",
     "dual": "approximate dual cache: log-probabilities come from stale keys and cannot be recomputed",
 }
@@ -170,7 +201,7 @@ def load_model(
         raise InputError(f"--dtype {dtype}: not one of {', '.join(DTYPES)}")
     checkpoint = open_checkpoint(name, revision, family=family, mask_id=mask_id, block_size=block_size, adapter=adapter)
     device = _device(device)
-    chosen = ("float32" if device == "cpu" else _own_dtype(checkpoint)) if dtype == "auto" else dtype
+    chosen = ("float32" if device == "cpu" else own_dtype(checkpoint)) if dtype == "auto" else dtype
     network = load_network(checkpoint, getattr(torch, chosen), device)
     info = ModelInfo(checkpoint.id, checkpoint.revision, checkpoint.family.name, checkpoint.fingerprint(), chosen)
     return Model(checkpoint, network, info)
@@ -193,7 +224,8 @@ def _device(device: str) -> str:
     return device
 
 
-def _own_dtype(checkpoint: Checkpoint) -> str:
+def own_dtype(checkpoint: Checkpoint) -> str:
+    """The dtype that a checkpoint says its weights have."""
     own = checkpoint.config.get("dtype") or checkpoint.config.get("torch_dtype") or "bfloat16"
     return str(own) if own in DTYPES else "bfloat16"
 

@@ -4,7 +4,7 @@ What is out of reach is refused by name. A family that unmask does not know but 
 data, in a YAML file, or by a `Family` of a plug-in. Not covered: reading the files of a checkpoint (`checkpoint`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,16 +19,19 @@ from .translation import Config
 
 def choose(config: Config, where: str, name: str, given: str | None) -> "Recognised":
     """The family the user named (`given`), else the one the checkpoint tells. Raises InputError if there is none."""
-    return recognise(config, where, name) if given is None else Recognised(named(given), f"--family {given}")
+    if given is None:
+        return recognise(config, where, name)
+    if _is_file(given):
+        text = read_description(Path(given))
+        return Recognised(_family(text, given), f"--family {given}", text.mask_id, text.block_size)
+    return Recognised(named(given), f"--family {given}")
 
 
 def named(given: str) -> Family:
-    """A family by name, by YAML file, or as a plug-in (`package.module:attribute`, `file.py:attribute`, entry point)."""
+    """A family by name, or as a plug-in (`package.module:attribute`, `file.py:attribute`, entry point)."""
     known = {family.name: family for family in FAMILIES}
     if given in known:
         return known[given]
-    if given.endswith((".yaml", ".yml")):
-        return described(Path(given))
     if ":" not in given and not _has_entry_point(given):
         raise InputError(
             f"--family {given}: no such family{nearest(given, known)}; known: {', '.join(known)}; or give FILE.yaml, "
@@ -38,6 +41,10 @@ def named(given: str) -> Family:
     if not isinstance(found, Family):
         raise InputError(f"--family {given}: is a {type(found).__name__}, not an unmask.harness.models.families.Family")
     return found
+
+
+def _is_file(given: str) -> bool:
+    return given.endswith((".yaml", ".yml"))
 
 
 def _has_entry_point(name: str) -> bool:
@@ -53,6 +60,7 @@ Base = Literal["Qwen2", "Qwen3", "Llama", "Ministral3", "Qwen3Moe"]
 class Description:
     """A family in a YAML file: one it is `like`, or a `base`; each other field given replaces the family's own.
 
+    `mask_id` and `block_size` count like those of the command line: they come before what the checkpoint says.
     `renames` maps regular expressions over weight names to their replacements; `config` maps the released config's field names
     to the base class's, where they differ.
     """
@@ -73,8 +81,8 @@ class Description:
     template: str | None = None
 
 
-def described(path: Path) -> Family:
-    """Read a family from a YAML file. Raises InputError for what is missing, unknown or does not fit together."""
+def read_description(path: Path) -> Description:
+    """Read the description of a family from a YAML file. Raises InputError for what is unknown or not readable."""
     import yaml
 
     try:
@@ -83,31 +91,28 @@ def described(path: Path) -> Family:
         raise InputError(f"--family {path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"--family {path}: not valid YAML ({' '.join(str(error).split())})") from None
-    return _family(decode(Description, data, str(path)), str(path))
+    return decode(Description, data, str(path))
 
 
 def _family(given: Description, where: str) -> Family:
     if (given.like is None) == (given.base is None):
         raise InputError(f"{where}: give either like (a known family) or base (a transformers class)")
-    if given.block_size is not None and given.block_size < 1:
-        raise InputError(f"{where}: block_size is {given.block_size}; it must be at least 1")
     changes: dict[str, Any] = {
         "attention": given.attention,
         "alignment": given.alignment,
         "shift": given.shift,
         "first_token": given.first_token,
-        "default_block_size": given.block_size,
-        "mask_id": given.mask_id,
         "mask_tokens": None if given.mask_token is None else (given.mask_token,),
         "end_tokens": given.end_tokens,
         "renames": None if given.renames is None else tuple(given.renames.items()),
         "template": given.template,
+        "aliases": None if given.config is None else tuple(given.config.items()),
     }
+    if given.like is not None and _is_file(given.like):
+        raise InputError(f"{where}: like names a known family, not a file")
     start = named(given.like) if given.like is not None else _plain(given, where)
-    if given.config:
-        changes["translate"] = _with_names(start.translate, dict(given.config))
     changed = {field: value for field, value in changes.items() if value is not None}
-    return replace(start, name=given.name, title=f"described in {where}", evidence="layout", **changed)
+    return replace(start, name=given.name, title=f"described in {where}", source=start.source, evidence="layout", **changed)
 
 
 def _plain(given: Description, where: str) -> Family:
@@ -126,18 +131,13 @@ def _plain(given: Description, where: str) -> Family:
     )
 
 
-def _with_names(translate: translation.Translation, names: Mapping[str, str]) -> translation.Translation:
-    def translated(config: Config, where: str) -> dict[str, Any]:
-        return translate({**config, **{base: config[own] for own, base in names.items() if own in config}}, where)
-
-    return translated
-
-
 class Recognised(NamedTuple):
-    """A family, and what of the checkpoint told it."""
+    """A family, and what of the checkpoint told it; with it, what a description says of the checkpoint itself."""
 
     family: Family
     why: str
+    mask_id: int | None = None
+    block_size: int | None = None
 
 
 def recognise(config: Config, where: str, name: str = "") -> Recognised:
@@ -150,7 +150,7 @@ def recognise(config: Config, where: str, name: str = "") -> Recognised:
         if (base := _base_sign(family, model_type, architectures)) and (detail := _detail_sign(family, config, name)) is not None
     ]
     if not fitting:
-        raise InputError(f"{where}: {_unknown(model_type, architectures)}")
+        raise InputError(f"{where}: {_unknown(config, model_type, architectures)}")
     return max(fitting, key=lambda found: (_is_particular(found.family), found.why.startswith("model_type")))
 
 
@@ -173,7 +173,7 @@ def _is_particular(family: Family) -> bool:
     return bool(family.fields or family.hints)
 
 
-def _unknown(model_type: Any, architectures: Sequence[str]) -> str:
+def _unknown(config: Config, model_type: Any, architectures: Sequence[str]) -> str:
     bodies = {family.base.lower() for family in FAMILIES}
     named = ", ".join(architectures) or "none"
     if str(model_type).replace("_", "") in bodies:
@@ -181,9 +181,10 @@ def _unknown(model_type: Any, architectures: Sequence[str]) -> str:
             f"model_type {model_type!r} is an autoregressive model's; if these weights are a diffusion model on that body, say "
             f"which kind with --family NAME or FILE.yaml (see `unmask list models`)"
         )
+    code = "; its own code is not run" if "auto_map" in config else ""
     known = ", ".join(sorted({name for family in FAMILIES for name in family.model_types}))
     return (
-        f"model_type {model_type!r} (architectures: {named}) is not a family unmask knows; known model types: {known}; "
+        f"model_type {model_type!r} (architectures: {named}) is not a family unmask knows{code}; known model types: {known}; "
         f"one on a known body can be described with --family (see `unmask list models`)"
     )
 

@@ -52,7 +52,7 @@ def load_tokenizer(path: Path) -> Any:
         raise InputError(f"{path}: the tokenizer cannot be loaded ({one_line(error)})") from None
 
 
-def find_mask(config: Config, tokenizer: Any, family: Family, path: Path, given: int | None) -> Setting:
+def find_mask(config: Config, tokenizer: Any, family: Family, path: Path, given: Setting | None) -> Setting:
     """The mask token's id, checked against the rows of the embedding. Its value is None for a family without mask token."""
     if not family.masked:
         return Setting(None, "none: this family has no mask token")
@@ -68,10 +68,10 @@ def find_mask(config: Config, tokenizer: Any, family: Family, path: Path, given:
     return found
 
 
-def _mask(config: Config, tokenizer: Any, family: Family, given: int | None) -> Setting | None:
+def _mask(config: Config, tokenizer: Any, family: Family, given: Setting | None) -> Setting | None:
     """A family's own token comes before the tokenizer's mask token: uploads name one there that is not the model's."""
     if given is not None:
-        return Setting(given, "--mask-id")
+        return given
     for name in MASK_FIELDS:
         if config.get(name) is not None:
             return Setting(config[name], f"config.json, {name}")
@@ -108,12 +108,12 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def find_block_size(config: Config, family: Family, where: str, given: int | None) -> Setting:
+def find_block_size(config: Config, family: Family, where: str, given: Setting | None) -> Setting:
     """The block size the model was trained with; None for a model that has none."""
     if given is not None:
-        if given < 1:
-            raise InputError(f"--block-size {given}: it must be at least 1")
-        return Setting(given, "--block-size")
+        if given.value is None or given.value < 1:
+            raise InputError(f"{given.where} {given.value}: it must be at least 1")
+        return given
     for name in family.block_fields:
         if config.get(name) is not None:
             return Setting(whole(config[name], name, where), f"config.json, {name}")

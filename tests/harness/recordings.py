@@ -234,4 +234,4 @@ def run(case: Case, max_batch: int = 4) -> Rollout:
     checkpoint = dataclasses.replace(loaded.checkpoint, stop_ids=case.stop_ids or loaded.checkpoint.stop_ids)
     decode = dataclasses.replace(case.decode, full_length=not case.stop_ids)
     model = Model(checkpoint, loaded.network, loaded.info)
-    return next(iter(model.generate([Request("p", 0, case.prompt_ids, seed=1)], decode, max_batch=max_batch)))
+    return next(iter(model.generate([Request("p", 0, case.prompt_ids, seed=1)], decode, max_batch=max_batch, fuse=False)))

@@ -143,11 +143,17 @@ STATIC = dataclasses.replace(SAMPLED, remasking="static", steps_per_block=4)
 
 
 def test_passes_are_counted_apart(demo: Model) -> None:
-    rollout = next(demo.generate(requests(demo, 1), STATIC))
+    rollout = next(demo.generate(requests(demo, 1), STATIC, fuse=False))
     passes = rollout.forward_passes
     assert passes.denoise == max(rollout.step_map) + 1 == len(rollout.token_ids)
     assert passes.cache == len(rollout.token_ids) // 4 + bool(rollout.block_offset)
     assert passes.prefill == 1
+
+
+def test_fused_passes_change_no_token_and_are_not_counted_twice(demo: Model) -> None:
+    fused, plain = (next(demo.generate(requests(demo, 1), STATIC, fuse=fuse)) for fuse in (True, False))
+    assert (fused.token_ids, fused.logprobs, fused.step_map) == (plain.token_ids, plain.logprobs, plain.step_map)
+    assert fused.forward_passes.total == fused.forward_passes.denoise == plain.forward_passes.denoise
 
 
 def test_samples_of_one_prompt_share_its_prefill(demo: Model) -> None:

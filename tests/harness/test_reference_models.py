@@ -45,7 +45,8 @@ def logits(path: Path, name: str) -> tuple[Tensor, Tensor]:
         size, start, end = (int(part) for part in cached.groups())
         denoiser = BlockDenoiser(model(path).network, size, rows=1)
         denoiser.prefill(0, ids[0, :start].tolist())
-        return denoiser.run(torch.tensor([start]), ids[:, start:end], torch.tensor([0])), recorded[name]
+        hidden = denoiser.run(torch.tensor([start]), ids[:, start:end], torch.tensor([False]))
+        return denoiser.logits(hidden), recorded[name]
     if kind == "leftpad":
         ids, real = recorded["inputs.x_leftpad"], recorded["inputs.leftpad_mask"].bool()
         positions = (real.long().cumsum(1) - 1).clamp(min=0)

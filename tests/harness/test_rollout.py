@@ -93,6 +93,12 @@ def test_the_folder_loads_with_datasets_and_has_the_columns_of_trl_and_verl(made
     assert table[0]["extra_info"]["verifier"] == "math"
 
 
+def test_the_folder_is_a_run_as_well(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(made), str(made)]) == 0
+    assert main(["score", str(made), "--task", "arith", "--out", str(tmp_path / "scored")]) == 0
+    assert "not finished" not in capsys.readouterr().out
+
+
 def test_types_do_not_depend_on_the_values(made: Path) -> None:
     schema = pq.read_schema(made / "data" / "train-00000.parquet")
     assert schema.equals(SAMPLES)
@@ -271,6 +277,18 @@ def test_process_rewards_and_parts_survive(made: Path, tmp_path: Path) -> None:
     assert len(row["token_rewards"]) == len(row["completion_ids"])
     assert row["extra_info"]["reference_is_json"]
     assert json.loads(row["solution"]) == {"tests": [1]}
+
+
+def test_a_verifier_of_steps_gives_each_token_its_reward_and_the_steps_view(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main([*ARITH, "--limit", "4", "--samples", "2", "--verifier", "arithmetic", "--out", str(out)]) == 0
+    for row in rows(out):
+        assert len(row["token_rewards"]) == len(row["completion_ids"])
+        assert sum(row["token_rewards"]) == pytest.approx(row["reward"], abs=1e-5)
+        assert any(row["token_rewards"][: row["length"]]) == bool(row["reward"])
+    for made_row in view(out, tmp_path, "steps"):
+        assert len(made_row["completions"]) == len(made_row["labels"]) > 0
+        assert all("=" in step for step in made_row["completions"])
 
 
 def test_every_field_of_a_rollout_has_a_column(made: Path) -> None:

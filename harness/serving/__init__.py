@@ -1,0 +1,1 @@
+"""`unmask serve`: an OpenAI-compatible endpoint over the engine."""
