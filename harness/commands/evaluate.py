@@ -100,7 +100,7 @@ def _eval(args: argparse.Namespace) -> int:
     if args.dry_run:
         from ..dry_run import print_plan
 
-        print_plan(config)
+        print_plan(config, args.executor, args.actors)
         return 0
     if args.out is None:
         raise InputError("--out missing; give a folder for the run, for example --out runs/first")
