@@ -17,26 +17,21 @@ from typing import TYPE_CHECKING, Any
 
 from ..rewards.errors import InputError
 from ..rewards.groups import is_group
-from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Problem, Verdict
 from ..rewards.serde import encode
 from .config import RunConfig, first_difference, write_config
-from .environment import environment
-from .models.model import Model
+from .executor import Executor, Local, Pool
 from .plan import Job, Jobs, TaskPlan, plan_tasks
 from .process.placement import token_rewards
 from .progress import Progress, TaskProgress, show_progress
 from .records import Request, Rollout, Sample
 from .results import TaskResult, VerifierInfo, summarise
 from .sharding import CHUNK, Claims, Shard
-from .source import Source, load_source, open_source
+from .source import Source, open_source
 from .store import Generated, Judged, Lock, Log, check_no_strangers, drop_torn_line, make_folder, turn, write_atomically
 
 if TYPE_CHECKING:
     from .dataset.rows import Entry, Origin
-
-SMALL_MODEL = 20_000_000
-"""Parameters below which one thread decodes nearly as fast as two on an idle machine, and several times faster on a busy one."""
 
 
 class RunError(RuntimeError):
@@ -55,12 +50,13 @@ class RunResult:
     missing: int = 0
 
 
-def evaluate(config: RunConfig, out: Path | str, shard: Shard | None = None) -> RunResult:
-    """Score a checkpoint; returns the results that `results.json` holds. `shard` says which of several processes this is.
+def evaluate(config: RunConfig, out: Path | str, shard: Shard | None = None, executor: Executor | None = None) -> RunResult:
+    """Score a checkpoint; returns the results that `results.json` holds.
 
+    `shard` says which of several processes this is (default: the only one), `executor` where the work is done (default: here).
     Raises InputError for bad settings and RunError when too many samples could not be judged.
     """
-    return run(config, Path(out), write_table, shard)
+    return run(config, Path(out), write_table, shard, executor)
 
 
 Write = Callable[[Path, Iterator["Entry"], Mapping[str, "Origin"]], None]
@@ -73,7 +69,7 @@ def write_table(out: Path, entries: "Iterator[Entry]", origins: "Mapping[str, Or
     write_samples(out / "samples.parquet", entries, origins)
 
 
-def run(config: RunConfig, out: Path, write: Write, shard: Shard | None = None) -> RunResult:
+def run(config: RunConfig, out: Path, write: Write, shard: Shard | None = None, executor: Executor | None = None) -> RunResult:
     """Generate and judge into the run directory `out`; `write` makes a product of the finished samples."""
     shard = shard or Shard()
     source = open_source(config)
@@ -82,7 +78,7 @@ def run(config: RunConfig, out: Path, write: Write, shard: Shard | None = None) 
     make_folder(out)
     lock = Lock(out, shard.rank)
     try:
-        return _Run(config, out, source, plans, write, shard).go()
+        return _Run(config, out, source, plans, write, shard, executor or Local()).go()
     finally:
         lock.release()
 
@@ -97,27 +93,25 @@ def _check_groups(plans: list[TaskPlan], shard: Shard) -> None:
 
 
 class _Run:
-    def __init__(self, config: RunConfig, out: Path, source: Source, plans: list[TaskPlan], write: Write, shard: Shard) -> None:
-        self._config, self._out, self._plans, self._write_product, self._shard = config, out, plans, write, shard
+    def __init__(
+        self,
+        config: RunConfig,
+        out: Path,
+        source: Source,
+        plans: list[TaskPlan],
+        write: Write,
+        shard: Shard,
+        executor: Executor,
+    ) -> None:
+        self._config, self._out, self._plans, self._write_product = config, out, plans, write
+        self._shard, self._executor = shard, executor
         with turn(out):
             self._check_folder()
-        self._model = load_source(config, source, shard.device(config.device))
-        self._set_threads()
+        self._model, self._environment = executor.load(config, source, shard.device(config.device))
         with turn(out):
             self._claim_folder()
         self._jobs = [Jobs(plan, self._model, config.seed) for plan in plans]
         self._records = Log(out / "records", Generated, shard.rank)
-
-    def _set_threads(self) -> None:
-        """Threads that share a small matrix mostly wait for each other, and badly so beside the verifier's processes."""
-        if not isinstance(self._model, Model):
-            return
-        import torch
-
-        small = sum(p.numel() for p in self._model.network.parameters()) < SMALL_MODEL
-        threads = self._config.threads or (1 if small else None)
-        if threads is not None:
-            torch.set_num_threads(threads)
 
     def go(self) -> RunResult:
         claims = Claims(self._out, self._shard)
@@ -187,7 +181,7 @@ class _Run:
         from .dataset.write import write_problems
 
         if self._shard.rank == 0 or not (self._out / "environment.json").exists():
-            self._write("environment.json", environment(self._model, self._config))
+            self._write("environment.json", self._environment)
             origins = self._origins()
             problems = ((problem, origins[plan.name]) for plan in self._plans for problem in plan.problems)
             write_problems(self._out / "problems.parquet", problems)
@@ -198,10 +192,10 @@ class _Run:
             session = Session(self._records, verdicts, plan)
             try:
                 with (
-                    VerifierPool(plan.verifier, self._shard.workers(self._config.workers)) as pool,
+                    self._executor.pool(plan.verifier, self._shard.workers(self._config.workers)) as pool,
                     show_progress(name, plan.total) as progress,
                 ):
-                    share = _Share(session.over(pool, progress), jobs, claims, base, progress, sync=self._shard.size > 1)
+                    share = _Share(session.over(pool, progress), plan, jobs, claims, base, progress, self._shard)
                     session.start()
                     for requests in (share.own(), share.others()):
                         for rollout in self._model.generate(requests, plan.decode, max_batch=self._config.max_batch):
@@ -236,9 +230,10 @@ class _Run:
 
     def _token_rewards(self, rollout: Rollout, verdict: Verdict) -> list[float] | None:
         """The reward of each token, where the verifier rewards steps."""
-        if verdict.step_rewards is None or verdict.reward is None or not isinstance(self._model, Model):
+        text = getattr(self._model, "text", None)  # an endpoint has no tokens
+        if verdict.step_rewards is None or verdict.reward is None or text is None:
             return None
-        return token_rewards(rollout, verdict, self._model.text)
+        return token_rewards(rollout, verdict, text)
 
     def _summary(self, plan: TaskPlan, jobs: Jobs) -> TaskResult:
         return summarise(
@@ -314,7 +309,7 @@ class Session:
         self._ended: float | None = None
         self.when_stored: Callable[[str], None] | None = None
 
-    def over(self, pool: VerifierPool, progress: Progress) -> "Session":
+    def over(self, pool: Pool, progress: Progress) -> "Session":
         self._pool, self._progress = pool, progress
         return self
 
@@ -335,9 +330,9 @@ class Session:
         self._progress.generated(rollout)
         self._judge(job, rollout)
 
-    def judge_recorded(self, job: Job) -> None:
-        """Judge a completion of an earlier session, unless that was done."""
-        known = self.verdict(job)
+    def judge_recorded(self, job: Job, *, again: bool = False) -> None:
+        """Judge a completion of an earlier session, unless that was done; `again` does so even then."""
+        known = None if again else self.verdict(job)
         if known is None:
             self._judge(job, self._records.get(job.key).rollout)
         else:
@@ -407,9 +402,22 @@ class Session:
 class _Share:
     """The jobs of a task that fall to this process: claims chunks of them, and gives back those that are done."""
 
-    def __init__(self, session: Session, jobs: Jobs, claims: Claims, base: int, progress: TaskProgress, *, sync: bool) -> None:
+    def __init__(
+        self,
+        session: Session,
+        plan: TaskPlan,
+        jobs: Jobs,
+        claims: Claims,
+        base: int,
+        progress: TaskProgress,
+        shard: Shard,
+    ) -> None:
         self._session, self._jobs, self._claims, self._base, self._progress = session, jobs, claims, base, progress
-        self._sync, self._count = sync, -(-len(jobs) // CHUNK)
+        self._sync = shard.size > 1
+        # What is judged together is generated by one process and, where a verdict of it is missing, judged again together.
+        self._group = plan.samples if is_group(plan.verifier) else 1
+        self._chunk = -(-CHUNK // self._group) * self._group
+        self._count = -(-len(jobs) // self._chunk)
         self._lock = threading.Lock()
         self._chunks: dict[str, int] = {}
         self._left: dict[int, int] = {}
@@ -426,19 +434,27 @@ class _Share:
 
     def _requests(self, chunks: Iterator[int]) -> Iterator[Request]:
         for chunk in chunks:
-            jobs = [self._jobs[number] for number in range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self._jobs)))]
-            if not self._todo(jobs) or self._claim(chunk, jobs):
-                yield from self._missing(jobs)
+            first = chunk * self._chunk
+            jobs = [self._jobs[number] for number in range(first, min(first + self._chunk, len(self._jobs)))]
+            todo = self._claim(chunk, jobs) if self._todo(jobs) else []
+            if todo is not None:
+                yield from self._missing(jobs, set(todo))
 
     def job_of(self, rollout: Rollout) -> Job:
         return self._asked.pop((rollout.problem_id, rollout.sample))
 
     def _todo(self, jobs: list[Job]) -> list[str]:
-        return [job.key for job in jobs if not self._session.has(job) or self._session.verdict(job) is None]
+        """The keys of what has to be generated or judged."""
+        groups = [jobs[start : start + self._group] for start in range(0, len(jobs), self._group)]
+        return [job.key for group in groups if not all(map(self._is_done, group)) for job in group]
 
-    def _claim(self, chunk: int, jobs: list[Job]) -> bool:
+    def _is_done(self, job: Job) -> bool:
+        return self._session.has(job) and self._session.verdict(job) is not None
+
+    def _claim(self, chunk: int, jobs: list[Job]) -> list[str] | None:
+        """Take a chunk; returns what is left to do of it, None when another process works on it."""
         if not self._claims.take(self._base + chunk):
-            return False
+            return None
         self._session.refresh()  # another process may have done some of it before it gave the chunk back, or died
         if todo := self._todo(jobs):
             with self._lock:
@@ -446,13 +462,13 @@ class _Share:
                 self._left[chunk] = len(todo)
         else:
             self._claims.give_back(self._base + chunk)
-        return True
+        return todo
 
-    def _missing(self, jobs: list[Job]) -> Iterator[Request]:
+    def _missing(self, jobs: list[Job], todo: set[str]) -> Iterator[Request]:
         for job in jobs:
             if self._session.has(job):
                 self._progress.present()
-                self._session.judge_recorded(job)
+                self._session.judge_recorded(job, again=job.key in todo)
             else:
                 self._asked[job.request.problem_id, job.request.sample] = job
                 yield job.request

@@ -1,9 +1,11 @@
 """`unmask score`: judges existing completions. No model is loaded and nothing is generated.
 
 Lines are read, judged and written as a stream, in input order: at most `AHEAD` of them are in memory, and of each problem the
-sum of its rewards. Repeating the command goes on after the last verdict that was written.
+sum of its rewards. Repeating the command goes on after the last verdict that was written, and judges again what the verifier
+could not judge.
 """
 
+import hashlib
 import json
 import sys
 from collections import Counter, deque
@@ -17,11 +19,11 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple
 from ..benchmarks.base import Benchmark
 from ..rewards.errors import InputError, nearest
 from ..rewards.groups import is_group
-from ..rewards.pool import VerifierPool
 from ..rewards.records import Completion, Problem, Verdict
 from ..rewards.serde import dump_line, encode, read_jsonl
 from ..rewards.verifier import Verifier
 from .evaluate import completion_of, nothing_generated
+from .executor import Executor, Local, Pool
 from .progress import ScoreProgress
 from .results import VerifierInfo
 from .statistics import Estimate
@@ -123,7 +125,9 @@ class Judge:
         problems: Mapping[str, Problem] | None,
         workers: int | None,
         benchmark: Benchmark | None = None,
+        executor: Executor | None = None,
     ) -> None:
+        self._executor = executor or Local()
         self._source, self._out, self._verifier, self._problems, self._workers = source, out, verifier, problems, workers
         self._tally = TaskTally(benchmark, (problems or {}).values())
         self._statuses: dict[str, int] = {}
@@ -155,7 +159,7 @@ class Judge:
 
     def _claim(self, facts: dict[str, Any]) -> None:
         """Take an empty folder, or one of the same scoring."""
-        identity = {"source": str(self._source.resolve()), "size": _size(self._source), "task": facts.get("task")}
+        identity = {"source": str(self._source.resolve()), "content": _content(self._source), "task": facts.get("task")}
         identity |= {"verifier": [self._verifier.name, self._verifier.version], "data_revision": facts.get("data_revision")}
         path, verdicts = self._out / "scoring.json", self._out / "verdicts.jsonl"
         if not path.exists():
@@ -176,26 +180,45 @@ class Judge:
             self._sizes = Counter(
                 _problem_id(entry.answer) for entry in read_answers(self._source, task) if entry.verdict is None
             )
-        inputs = enumerate(read_answers(self._source, task))
-        done = self._recount(path, inputs) if path.exists() else 0
-        progress = ScoreProgress(done)
-        with path.open("ab") as file, VerifierPool(self._verifier, self._workers) as pool:
+        with self._executor.pool(self._verifier, self._workers) as pool:
+            if path.exists() and not self._sizes and any(line.status == "verifier_error" for line in read_jsonl(path, Scored)):
+                self._mend(pool, path, task)
+            inputs = enumerate(read_answers(self._source, task))
+            done = self._recount(path, inputs) if path.exists() else 0
             self._rejoin(pool, task, done)
-            waiting: deque[tuple[_Item, Future[Verdict]]] = deque()
-            # A group is judged once its last sample was read, however far away that is.
-            ahead = AHEAD if not self._sizes else sys.maxsize
-            for number, entry in inputs:
-                item = self._item(number, entry)
-                waiting.append((item, self._judged(pool, item.problem, entry)))
-                while waiting and (len(waiting) >= ahead or waiting[0][1].done()):
-                    self._write(file, progress, *waiting.popleft())
-            while waiting:
-                self._write(file, progress, *waiting.popleft())
+            progress = ScoreProgress(done)
+            with path.open("ab") as file:
+                for item, verdict in self._verdicts(pool, inputs):
+                    self._write(file, progress, item, verdict)
         progress.finish()
         if self._completions == 0:
             raise InputError(f"{self._source}: holds no completions")
 
-    def _rejoin(self, pool: VerifierPool, task: str | None, done: int) -> None:
+    def _verdicts(self, pool: Pool, inputs: Iterator[tuple[int, _Input]]) -> Iterator[tuple[_Item, Verdict]]:
+        """Judge what is left of the input; yield the verdicts in its order."""
+        waiting: deque[tuple[_Item, Future[Verdict]]] = deque()
+        # A group is judged once its last sample was read, however far away that is.
+        ahead = AHEAD if not self._sizes else sys.maxsize
+        for number, entry in inputs:
+            item = self._item(number, entry)
+            waiting.append((item, self._judged(pool, item.problem, entry)))
+            while waiting and (len(waiting) >= ahead or waiting[0][1].done()):
+                item, future = waiting.popleft()
+                yield item, future.result()
+        for item, future in waiting:
+            yield item, future.result()
+
+    def _mend(self, pool: Pool, path: Path, task: str | None) -> None:
+        """Judge again what a verifier could not judge in an earlier session, and put the verdicts in their places."""
+        fresh = path.with_name(".verdicts.jsonl.new")
+        pairs = zip(read_jsonl(path, Scored), enumerate(read_answers(self._source, task)), strict=False)
+        again = self._verdicts(pool, (entry for line, entry in pairs if line.status == "verifier_error"))
+        with fresh.open("wb") as file:
+            for line in read_jsonl(path, Scored):
+                file.write(dump_line(_scored(*next(again)) if line.status == "verifier_error" else line))
+        fresh.replace(path)
+
+    def _rejoin(self, pool: Pool, task: str | None, done: int) -> None:
         """Judge again what was written of groups that are not complete: the rest of them needs it."""
         if not self._sizes:
             return
@@ -205,7 +228,7 @@ class Judge:
             if written[name] < self._sizes[name]:
                 self._judged(pool, self._problem(entry.answer, number), entry)
 
-    def _judged(self, pool: VerifierPool, problem: Problem, entry: _Input) -> "Future[Verdict]":
+    def _judged(self, pool: Pool, problem: Problem, entry: _Input) -> "Future[Verdict]":
         if entry.verdict is None:
             return pool.submit(problem, entry.completion, self._sizes[_problem_id(entry.answer)])
         decided: Future[Verdict] = Future()
@@ -237,20 +260,8 @@ class Judge:
             raise InputError(f"{place}: field 'problem_id': the task has no problem {name!r}{hint}")
         return self._problems[name]
 
-    def _write(self, file: BinaryIO, progress: ScoreProgress, item: _Item, future: Future[Verdict]) -> None:
-        """Write a verdict, after waiting for it if need be."""
-        verdict = future.result()
-        line = Scored(
-            item.id,
-            verdict.reward,
-            verdict.status,
-            verdict.extracted,
-            verdict.expected,
-            round(verdict.seconds, 6),
-            verdict.detail,
-            verdict.parts,
-        )
-        file.write(dump_line(line))
+    def _write(self, file: BinaryIO, progress: ScoreProgress, item: _Item, verdict: Verdict) -> None:
+        file.write(dump_line(_scored(item, verdict)))
         file.flush()
         self._count(item, verdict)
         progress.judged(verdict)
@@ -261,10 +272,28 @@ class Judge:
         self._tally.add(item.problem.id, item.problem.cluster, found.reward, found.parts)
 
 
+def _scored(item: _Item, verdict: Verdict) -> Scored:
+    return Scored(
+        item.id,
+        verdict.reward,
+        verdict.status,
+        verdict.extracted,
+        verdict.expected,
+        round(verdict.seconds, 6),
+        verdict.detail,
+        verdict.parts,
+    )
+
+
 def _problem_id(answer: Answer) -> str:
     return answer.problem_id or answer.id
 
 
-def _size(source: Path) -> int:
-    files = [source] if source.is_file() else sorted((source / "records").glob("part-*.jsonl"))
-    return sum(file.stat().st_size for file in files)
+def _content(source: Path) -> str:
+    """A hash of a file of completions, or of the records of a run directory."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in [source] if source.is_file() else sorted((source / "records").glob("part-*.jsonl")):
+        with part.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

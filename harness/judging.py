@@ -9,6 +9,7 @@ from ..benchmarks.registry import load_benchmark
 from ..rewards.errors import InputError
 from ..rewards.plugins import load_verifier
 from .config import parse_value
+from .executor import Executor
 from .judge import Judge, ScoreResult
 from .plan import load_task
 from .tables import print_rows
@@ -26,6 +27,7 @@ def score(
     data: str | None = None,
     sets: Sequence[str] = (),
     workers: int | None = None,
+    executor: Executor | None = None,
 ) -> ScoreResult:
     """Judge the completions of a file or run directory. Raises InputError for what is wrong with them or the settings."""
     if not source.exists():
@@ -36,13 +38,13 @@ def score(
         problems = {problem.id: problem for problem in benchmark.load()}
         facts = {"task": benchmark.name, "data_revision": getattr(benchmark, "revision", "")}
         notes = tuple(getattr(benchmark, "notes", ()))
-        return Judge(source, out, judge, problems, workers, benchmark).run(**facts, notes=notes)
+        return Judge(source, out, judge, problems, workers, benchmark, executor).run(**facts, notes=notes)
     if verifier is None:
         raise InputError("--task or --verifier missing: one of them has to say how completions are judged")
     if data is not None or task_options:
         raise InputError("--data and --set task.KEY belong to a task; give --task")
     extra = verifier_options | ({} if rule is None else {"rule": rule})
-    return Judge(source, out, load_verifier(verifier, **extra), None, workers).run(task=None)
+    return Judge(source, out, load_verifier(verifier, **extra), None, workers, None, executor).run(task=None)
 
 
 def options_of(sets: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -238,11 +238,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One generation to do: the prompt's token ids, the seed of its own random stream, and its own length where that differs from
-    the settings' `max_new_tokens`.
+    """One generation to do: the prompt's token ids, and the seed of its own random stream.
 
-    `fixed`: response positions that hold a token from the start, as (position, token): the state that a generation goes on from.
-    `messages`: the prompt's turns, for an endpoint that makes tokens of them itself.
+    `max_new_tokens` is its own length where that differs from the settings'. `fixed`: response positions that hold a token from
+    the start, as (position, token): the state that a generation goes on from. `messages` are the prompt's turns, for a model that
+    makes tokens of them itself.
     """
 
     problem_id: str

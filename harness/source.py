@@ -21,11 +21,12 @@ Source = Checkpoint | RemoteModel
 class Generator(Protocol):
     """What a run needs of a model."""
 
-    info: ModelInfo
+    @property
+    def info(self) -> ModelInfo: ...
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]: ...
 
-    def generate(self, requests: Iterable[Request], decode: DecodeConfig, *, max_batch: int = 32) -> Iterator[Rollout]: ...
+    def generate(self, requests: Iterable[Request], decode: DecodeConfig, *, max_batch: int) -> Iterator[Rollout]: ...
 
 
 def open_source(config: RunConfig) -> Source:

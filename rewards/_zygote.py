@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import gc
 import os
-import pickle
 import select
 import signal
 import socket
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import _wire, _worker
-from .plugins import load_file
+from ._parcel import unpack
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -49,19 +48,11 @@ def _serve(control: socket.socket) -> None:
 
 
 def _load(setup: dict[str, Any]) -> Callable[..., Any]:
-    for path in setup["files"]:
-        load_file(Path(path))
-    payload = bytes.fromhex(setup["verifier"])
-    if setup["by_value"]:
-        import dill
-
-        verifier = dill.loads(payload)
-    else:
-        verifier = pickle.loads(payload)
+    verifier: Callable[..., Any] = unpack(setup)
     warm = getattr(verifier, "warm", None)
     if warm is not None:
         warm()
-    return verifier  # type: ignore[no-any-return]
+    return verifier
 
 
 class _Nursery:

@@ -31,6 +31,12 @@ def is_group(verifier: object) -> bool:
     return hasattr(verifier, "verify_group")
 
 
+def incomplete(problem: str, count: int) -> Verdict:
+    """The verdict on each of a group's samples when others are missing."""
+    detail = f"problem {problem!r}: only {count} samples of its group are here, and they are judged together"
+    return Verdict(reward=None, status="verifier_error", detail=detail)
+
+
 @dataclass(frozen=True)
 class GroupFunction:
     """A plain function `reward(problem, completions) -> list of numbers or verdicts` as a group verifier."""

@@ -10,7 +10,6 @@ Not covered: isolation. A verifier is trusted code; what it judges is not, and r
 """
 
 import os
-import pickle
 import queue
 import threading
 import time
@@ -22,11 +21,11 @@ from types import TracebackType
 from typing import TypeVar
 
 from . import _wire
+from ._parcel import Parcel, pack
 from ._supervisor import Item, Setup, Supervisor
 from .errors import InputError
-from .groups import is_group
+from .groups import incomplete, is_group
 from .limits import PoolLimits as PoolLimits
-from .plugins import loaded_files
 from .records import Completion, Problem, Verdict
 from .verifier import Verifier
 
@@ -39,11 +38,17 @@ class VerifierPool:
     """Runs `verifier` over items in `workers` processes (default: one per usable core). A context manager.
 
     `limits` defaults to the verifier's own (`verifier.limits`) or `PoolLimits()`. At most `pending` items are queued or
-    running at once (default: 16 per worker).
+    running at once (default: 16 per worker). `parcel` is the verifier as another process packed it, if it came from one.
     """
 
     def __init__(
-        self, verifier: Verifier, workers: int | None = None, limits: PoolLimits | None = None, pending: int | None = None
+        self,
+        verifier: Verifier,
+        workers: int | None = None,
+        limits: PoolLimits | None = None,
+        pending: int | None = None,
+        *,
+        parcel: Parcel | None = None,
     ) -> None:
         self.verifier = verifier
         self.workers = usable_cores() if workers is None else workers
@@ -59,7 +64,7 @@ class VerifierPool:
         self._judges_groups = is_group(verifier)
         self._pid = os.getpid()
         self._closed = False
-        self._supervisor = Supervisor(_setup(verifier, self.workers, self.limits))
+        self._supervisor = Supervisor(_setup(parcel or pack(verifier), self.workers, self.limits))
 
     def submit(self, problem: Problem, completion: Completion, group: int = 1) -> "Future[Verdict]":
         """Queue one item and return its future. Blocks while the pool is full; do not call it from a future's callback then.
@@ -88,9 +93,8 @@ class VerifierPool:
     def give_up_groups(self) -> None:
         """Say that no further completions come: groups that are not complete get `verifier_error` verdicts."""
         for problem, members in self._groups.items():
-            detail = f"problem {problem!r}: only {len(members)} samples of its group are here, and they are judged together"
             for _, future in members:
-                future.set_result(Verdict(reward=None, status="verifier_error", detail=detail))
+                future.set_result(incomplete(problem, len(members)))
         self._groups.clear()
 
     def map(self, items: Iterable[tuple[Key, Problem, Completion]]) -> Iterator[tuple[Key, Verdict]]:
@@ -164,26 +168,8 @@ class VerifierPool:
             self._cache.popitem(last=False)
 
 
-def _setup(verifier: Verifier, workers: int, limits: PoolLimits) -> Setup:
-    payload, by_value = _pickled(verifier)
-    files = [str(path) for name, path in loaded_files().items() if name.encode() in payload]
-    message = {"verifier": payload.hex(), "by_value": by_value, "files": files, "cpu": limits.cpu, "memory": limits.memory}
-    return Setup(message, workers, limits.wall, limits.cpu, limits.memory)
-
-
-def _pickled(verifier: Verifier) -> tuple[bytes, bool]:
-    """Pickle the verifier; what a script or a notebook defines itself goes by value, since a worker cannot import it."""
-    try:
-        payload = pickle.dumps(verifier)
-        if b"__main__" not in payload:
-            return payload, False
-        import dill
-
-        return dill.dumps(verifier, recurse=True), True
-    except (pickle.PicklingError, TypeError, AttributeError, ImportError) as error:
-        raise InputError(
-            f"verifier {verifier.name!r} cannot be sent to a worker process ({error}); define it in a module or a file"
-        ) from None
+def _setup(parcel: Parcel, workers: int, limits: PoolLimits) -> Setup:
+    return Setup({**parcel, "cpu": limits.cpu, "memory": limits.memory}, workers, limits.wall, limits.cpu, limits.memory)
 
 
 def _encode(problem: Problem, completion: Completion | list[Completion]) -> bytes:

@@ -197,11 +197,11 @@ def _convert_sequence(hint: Any, value: Any, where: str, field: str) -> Any:
 
 
 def _all_of(hint: Any, values: Any) -> bool:
-    """Long lists of plain numbers need no call per element."""
+    """Whether these are plain numbers of one kind: long lists of them need no call per element."""
     if hint is int:
-        return all(type(item) is int for item in values)
+        return set(map(type, values)) <= {int}
     if hint is float:
-        return all(type(item) is float and math.isfinite(item) for item in values)
+        return set(map(type, values)) <= {float} and _sums_up(values)
     return False
 
 

@@ -170,6 +170,8 @@ class TrainConfig:
         _require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
         _require(self.workers is None or self.workers >= 1, "workers", self.workers, "at least 1")
         _require(0 <= self.max_verifier_errors <= 1, "max_verifier_errors", self.max_verifier_errors, "a share between 0 and 1")
+        alone = self.groups.samples == 1 and self.groups.drop_equal
+        _require(not alone, "groups.samples", 1, "at least 2, or drop_equal false: the rewards of a group of one are all equal")
         open_ended = [stage.steps is None for stage in self.curriculum[:-1]]
         _require(not any(open_ended), "curriculum", "a stage without steps", "followed by no other stage")
 
@@ -267,10 +269,14 @@ def write_train_config(config: TrainConfig, path: Path) -> None:
 
 
 def changed_setting(ours: TrainConfig, path: Path) -> str | None:
-    """Compare with the settings in a run directory; returns "key was theirs, is now ours" for the first that matters."""
+    """Compare with the settings in a run directory; returns "key.path was theirs, is now ours" for the first that matters."""
     theirs = encode(decode_record(TrainConfig, read_yaml(path), str(path)))
     mine = encode(ours)
-    for name, value in mine.items():
-        if name not in FREE and theirs[name] != value:
-            return f"{name} was {theirs[name]!r}, is now {value!r}"
-    return None
+    return next((found for name in mine if name not in FREE and (found := _difference(name, theirs[name], mine[name]))), None)
+
+
+def _difference(path: str, theirs: Any, ours: Any) -> str | None:
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        inside = (_difference(f"{path}.{key}", theirs.get(key), ours.get(key)) for key in {**theirs, **ours})
+        return next((found for found in inside if found), None)
+    return None if theirs == ours else f"{path} was {theirs!r}, is now {ours!r}"

@@ -10,7 +10,7 @@ from ..harness.progress import Counts
 from ..harness.records import Rollout
 from ..rewards.records import Verdict
 
-SHOWN = ("reward", "accuracy", "groups_kept", "loss", "kl", "clip_fraction", "entropy", "grad_norm", "gap_mean", "lr")
+SHOWN = ("reward", "groups_kept", "loss", "kl", "clip_fraction", "entropy", "grad_norm", "lr")
 HISTORY = 12
 SECONDS_BETWEEN_DRAWS = 0.2
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..rewards.errors import InputError
+from . import tiles
 from .objective import Counts
 from .optimizing import Optimizer, OptimizerOptions, lr_factor, require_finite
 from .packing import Batch, Packed, Targets, collate, dummy, pack, plan
@@ -26,16 +27,15 @@ from .views import Views
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions(OptimizerOptions):
     """`micro_tokens`: tokens of one forward pass, padding included (a longer sequence runs alone). `gradient_checkpointing`:
-    compute activations again instead of keeping them. `attention`: `sdpa` with a dense mask, or `flex` (block-causal models on
-    an accelerator), which skips what is masked. `tail`: how many tokens after a response's end are trained too. `block_size`:
-    regroup the rollouts' steps into larger blocks. `seed`: of shuffling and of random masks.
+    compute activations again instead of keeping them. `attention`: `sdpa`, for long sequences tile by tile (see `tiles`), or
+    `flex` (FlexAttention, for block-causal models on an accelerator). `tail`: how many tokens after a response's end are trained
+    too. `seed`: of shuffling and of random masks.
     """
 
     micro_tokens: int = 16384
     gradient_checkpointing: bool = False
     attention: Literal["sdpa", "flex"] = "sdpa"
     tail: int = 0
-    block_size: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -43,7 +43,6 @@ class EngineOptions(OptimizerOptions):
         require(self.lr >= 0, "lr", self.lr, "0 or more")
         require(self.clip_norm > 0, "clip_norm", self.clip_norm, "above 0")
         require(self.tail >= 0, "tail", self.tail, "0 or more")
-        require(self.block_size is None or self.block_size >= 1, "block_size", self.block_size, "at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +168,8 @@ class Engine:
         """Let the network, and other ones, use the attention backend of the options; sampling keeps its own."""
         configs = [network.config for network in (self.network, *others)]
         before = [config._attn_implementation for config in configs]
-        wanted = {"sdpa": "sdpa", "flex": "flex_attention"}[self.options.attention]
+        by_tiles = self.layout.attention == "block_causal"
+        wanted = {"sdpa": tiles.NAME if by_tiles else "sdpa", "flex": "flex_attention"}[self.options.attention]
         try:
             for config in configs:
                 config._attn_implementation = wanted

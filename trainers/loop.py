@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from ..harness.environment import environment
-from ..harness.evaluate import SMALL_MODEL, RunError
+from ..harness.evaluate import RunError
+from ..harness.executor import SMALL_MODEL
 from ..harness.plan import TaskPlan, jobs
 from ..harness.records import DecodeConfig, Sample
 from ..harness.results import TaskResult, VerifierInfo, summarise

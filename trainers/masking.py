@@ -71,7 +71,7 @@ def matched_views(trace: Trace, rule: MaskRule, random: torch.Generator, *, coun
         if missing == 0 or not bool(trace.trained.any()):
             break
         chosen = torch.randperm(len(masks), generator=random)[:missing].sort().values
-        parts.append(_some(masks, chosen))
+        parts.append(masks.where(chosen))
         missing -= len(chosen)
     return join(parts, trace.width)
 
@@ -106,7 +106,3 @@ def _views(trace: Trace, hidden: Tensor, t: Tensor, row: int, rule: MaskRule) ->
     count = int(kept.sum())
     scale = (1 / t.squeeze(1))[kept] if rule.inverse_t else torch.ones(count)
     return Views(trace.starts[kept], masked[kept], target[kept], torch.full((count,), row), scale)
-
-
-def _some(views: Views, chosen: Tensor) -> Views:
-    return Views(*(getattr(views, name)[chosen] for name in Views.__slots__))

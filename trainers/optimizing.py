@@ -5,15 +5,17 @@ whose gradient is not finite changes nothing and raises. State is restored exact
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from .parallel import all_max
+from .sharding import whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,7 @@ class Optimizer:
         self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self._masters = [_master(parameter) for parameter in self.parameters]
         self._adamw = torch.optim.AdamW(
-            self._masters,
+            [{"params": group} for group in _by_kind(self._masters)],
             lr=options.lr,
             betas=(options.beta1, options.beta2),
             eps=options.eps,
@@ -67,7 +69,7 @@ class Optimizer:
     def norm(self) -> float:
         """The norm of the whole gradient, over all ranks when it is sharded."""
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        return float(_whole(nn.utils.get_total_norm(gradients))) if gradients else 0.0
+        return math.hypot(*(float(whole(nn.utils.get_total_norm(group))) for group in _by_kind(gradients)))
 
     def step(self, norm: float, factor: float) -> None:
         """Clip the gradient, whose norm is `norm`, and update with `factor` times the learning rate."""
@@ -125,6 +127,7 @@ def _master(parameter: nn.Parameter) -> Tensor:
     return parameter.detach().float().requires_grad_() if narrow else parameter
 
 
-def _whole(value: Any) -> Tensor:
-    tensor: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
-    return tensor
+def _by_kind(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Sharded tensors and others apart: one operation cannot take both."""
+    kinds = [[t for t in tensors if isinstance(t, DTensor) == sharded] for sharded in (True, False)]
+    return [group for group in kinds if group]

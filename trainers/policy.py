@@ -7,7 +7,6 @@ refilled is the loop's business.
 
 import random
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,18 +14,20 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ..harness.records import Sample
+from ..harness.records import Rollout, Sample
 from ..rewards.errors import InputError
 from ..rewards.serde import decode
+from ..rewards.steps import total
 from .advantages import Baseline, Overlength, group_advantages, with_overlength
 from .checkpoint import save_policy
+from .copies import copy_network
 from .engine import Engine, EngineOptions, Work, require
 from .metrics import Meter
 from .objective import Estimator, Weights, kl_term, policy_term, token_weights, truncated_importance
 from .optimizing import Optimizer
 from .packing import Batch
 from .parallel import all_max
-from .process import Combination, rewards_to_go, standardised
+from .process import Combination, rewards_to_go, standardised, step_rewards_on_tokens
 from .traces import Trace, trace_of
 from .views import Views
 
@@ -110,7 +111,9 @@ class PolicyTrainer:
         self.steps_done = 0
         self.engine = Engine(model, self.options, total_steps)
         self._require_matching_contexts()
-        self._reference = _frozen_copy(model.network) if self.options.kl == "reference" else None
+        self._reference = copy_network(model) if self.options.kl == "reference" else None
+        if self._reference is not None:
+            self._reference.requires_grad_(requires_grad=False)
 
     def views(self, sample: Sample, trace: Trace) -> Views:
         """The views of a rollout that are trained."""
@@ -122,8 +125,8 @@ class PolicyTrainer:
         return False
 
     def token_rewards(self, sample: Sample) -> Sequence[float] | None:
-        """Process rewards per response token; None where the verdict has none."""
-        return None
+        """Process rewards per response token, by default the verdict's; None where it has none."""
+        return step_rewards_on_tokens(sample, self.model.tokenizer)
 
     def step(self, samples: Sequence[Sample]) -> dict[str, float]:
         """One update (or `minibatches` times `epochs`) from whole groups of judged rollouts; returns metrics."""
@@ -138,9 +141,9 @@ class PolicyTrainer:
                 for work, term in zip(works, terms, strict=True):
                     self._update(work, term, meter)
             self._after_updates(works, terms, meter)
-        for work, term in zip(works, terms, strict=True):
+        for work, part, term in zip(works, parts, terms, strict=True):
             if self.contexts_match and self.options.old == "trainer" and term.old_known:
-                meter.gap(term.old.cpu() - work.table.sampler)
+                meter.gap(_gap(work, part, term))
         self.steps_done += 1
         return meter.result()
 
@@ -150,7 +153,7 @@ class PolicyTrainer:
         """The responses that carry loss; counts what was left out."""
         options = self.options
         overlong = [sample.rollout.finish == "length" for sample in samples]
-        given = [sample.verdict.reward if sample.rollout.length else None for sample in samples]
+        given = [_outcome(sample, options.process) for sample in samples]
         rewards = with_overlength(given, overlong, options.overlength, options.overlength_reward)
         judged = [(sample, reward) for sample, reward in zip(samples, rewards, strict=True) if reward is not None]
         groups = [(sample.task, sample.problem_id) for sample, _ in judged]
@@ -164,7 +167,12 @@ class PolicyTrainer:
         process = None if self.options.process == "ignore" else self.token_rewards(sample)
         if not self._has_signal(advantage, process):
             return None
-        trace = trace_of(sample.rollout, self.engine.layout, block_size=self.options.block_size, tail=self.options.tail)
+        if self._needs_sampler and not _as_sampled(sample.rollout):
+            raise InputError(
+                f"{sample.problem_id}: its blocks are wider than the sampler's, whose log-probabilities belong to other "
+                "contexts; leave trainer.old and trainer.correction at their defaults"
+            )
+        trace = trace_of(sample.rollout, self.engine.layout, tail=self.options.tail)
         vector = None
         if process is not None:
             vector = torch.zeros(len(trace.ids), dtype=torch.float64)
@@ -172,7 +180,8 @@ class PolicyTrainer:
         return Lesson(sample, trace, self.views(sample, trace), reward, advantage, vector)
 
     def _has_signal(self, advantage: float, process: Sequence[float] | None) -> bool:
-        return advantage != 0.0 or (process is not None and any(process))
+        in_parts = process is not None and any(process)
+        return in_parts or (advantage != 0.0 and self.options.process != "only")
 
     def _parts(self, lessons: list[Lesson]) -> list[list[Lesson]]:
         """The lessons of each minibatch. Shuffled, so that no update sees only a few problems."""
@@ -193,7 +202,7 @@ class PolicyTrainer:
             advantage=placed(self._advantage(work, lessons)),
             weight=placed(weight * table.scale),
             sampler=placed(table.sampler),
-            old=placed(table.sampler),
+            old=placed(table.sampler).clone(),  # written to, and the record is not
             old_known=self.options.old == "sampler",
         )
         if self.options.old == "trainer" and self.options.minibatches * self.options.epochs > 1:
@@ -288,13 +297,35 @@ class PolicyTrainer:
         """Write the policy as a plain checkpoint."""
         save_policy(self.model, path)
 
+    @property
+    def _needs_sampler(self) -> bool:
+        return bool(self.options.old == "sampler" or self.options.correction != "none")
+
     def _require_matching_contexts(self) -> None:
-        needs_sampler = self.options.old == "sampler" or self.options.correction != "none"
-        if needs_sampler and not self.contexts_match:
+        if self._needs_sampler and not self.contexts_match:
             raise InputError(
                 "trainer.old: sampler and trainer.correction compare with the sampler's log-probabilities, but these settings "
                 "score tokens in other contexts than the sampler's; leave both at their defaults, or set shrink: 1 for tracerl"
             )
+
+
+def _outcome(sample: Sample, process: Combination) -> float | None:
+    """The reward of the response as a whole; None for one that cannot be learnt from."""
+    reward = sample.verdict.reward
+    if reward is None or not sample.rollout.length:
+        return None
+    return reward - total(sample.verdict.step_rewards or ()) if process == "add" else reward
+
+
+def _gap(work: Work, lessons: Sequence[Lesson], terms: Terms) -> Tensor:
+    """Trainer's minus sampler's log-probability, (n,), of the targets whose blocks are as wide as the sampler's."""
+    as_sampled = torch.tensor([_as_sampled(lesson.sample.rollout) for lesson in lessons], dtype=torch.bool)
+    return (terms.old.cpu() - work.table.sampler)[as_sampled[work.table.sample]]
+
+
+def _as_sampled(rollout: Rollout) -> bool:
+    """Whether blocks are as wide as they were while sampling (see `curriculum`)."""
+    return rollout.decode.block_size in (None, rollout.block_size)
 
 
 def at_targets(vectors: Sequence[Tensor], work: Work) -> Tensor:
@@ -304,9 +335,3 @@ def at_targets(vectors: Sequence[Tensor], work: Work) -> Tensor:
         mine = work.table.sample == index
         out[mine] = vector[work.table.position[mine]].double()
     return out
-
-
-def _frozen_copy(network: Any) -> Any:
-    copy = deepcopy(network)
-    copy.requires_grad_(requires_grad=False)
-    return copy

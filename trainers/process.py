@@ -1,20 +1,41 @@
 """Process rewards: values for parts of a response, as advantages of the tokens that were fixed before them.
 
-A vector has one value per response token, 0 where there is no reward. How it meets the outcome is declared: `ignore` it, `add`
-both, or `only` it. With a value model the raw vector is part of the token rewards; without one, the values of a group are
-standardised and each token gets the sum from its own step on (DeepSeekMath, arXiv 2402.03300, section 4.1.3, with steps of the
-sampler as time). Not covered: how spans of characters become tokens.
+A verdict's reward is the whole of it, its step rewards the parts whose place is known. Trainers `ignore` the places, `add` the
+parts to what is left of the reward as an outcome, or take `only` the parts. A part's value goes to those tokens of its span that
+were fixed last, as in TraceRL's code. With a value model it is part of the token rewards; without one, the values of a group are
+standardised and each token gets the sum from its own step on (DeepSeekMath, arXiv 2402.03300, section 4.1.3, with the sampler's
+steps as time).
 """
 
 from collections.abc import Hashable, Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from ..harness.process.placement import decoder_of, token_rewards
+from ..harness.records import Sample
+from ..rewards.errors import InputError
+from ..rewards.steps import total
 from .returns import step_gae
 
 Combination = Literal["ignore", "add", "only"]
+
+
+def step_rewards_on_tokens(sample: Sample, tokenizer: Any) -> list[float] | None:
+    """The verdict's step rewards, one number per response token; None where it has none.
+
+    Raises InputError for a rollout whose text the tokenizer does not give.
+    """
+    steps = sample.verdict.step_rewards
+    if not steps:
+        return None
+    verdict = replace(sample.verdict, reward=total(steps))
+    try:
+        return token_rewards(sample.rollout, verdict, decoder_of(tokenizer), "last_fixed", "repeat")
+    except ValueError as error:
+        raise InputError(f"{sample.problem_id}, sample {sample.rollout.sample}: {error}") from None
 
 
 def standardised(vectors: Sequence[Tensor], groups: Sequence[Hashable], floor: float) -> list[Tensor]:

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..harness.models.attention import clean_and_noisy
+from . import tiles
 from .packing import Batch
 from .traces import Layout
 
@@ -40,6 +41,8 @@ def hidden_states(backbone: Any, batch: Batch, layout: Layout, attention: str = 
         mask = None if bool(real.all()) else real[:, None, None, :].expand(-1, 1, real.shape[1], -1)
     elif attention == "flex":
         mask = block_mask(batch)
+    elif backbone.config._attn_implementation == tiles.NAME and batch.ids.shape[1] >= tiles.LONG:
+        mask, options["tiles"] = None, tiles.tiles_of(batch)
     else:
         mask = clean_and_noisy(batch.positions, batch.copies, batch.width).unsqueeze(1)
     out = backbone(input_ids=batch.ids, position_ids=batch.positions, attention_mask=mask, use_cache=False, **options)

@@ -34,7 +34,7 @@ from .views import Views, trace_views
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SFTOptions(EngineOptions):
     """`views`: see the module. `lower`, `upper`, `inverse_t`, `draws`: of the masks (see `masking`). `block_size`: of `semi-ar`
-    views of a full-attention model (32 if not given). `collect`: find traces by the model's own confidence, `per_step` tokens a
+    views of a full-attention model. `collect`: find traces by the model's own confidence, `per_step` tokens a
     step. `shrink`: steps joined in `trace` views. `weights`: see `objective`. `min_reward`: leave out samples with less."""
 
     views: Literal["semi-ar", "random", "trace"] = "semi-ar"
@@ -42,6 +42,7 @@ class SFTOptions(EngineOptions):
     upper: float = 0.9
     inverse_t: bool = False
     draws: int = 1
+    block_size: int = 32
     collect: bool = False
     per_step: int = 2
     shrink: int | None = None
@@ -51,7 +52,7 @@ class SFTOptions(EngineOptions):
     def __post_init__(self) -> None:
         EngineOptions.__post_init__(self)
         require(0 < self.lower <= self.upper <= 1, "lower", self.lower, "above 0 and at most `upper`, which is at most 1")
-        for name in ("draws", "per_step"):
+        for name in ("draws", "per_step", "block_size"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
 
 
@@ -84,10 +85,7 @@ class SFT:
         return reward is not None and sample.rollout.length > 0 and (least is None or reward >= least)
 
     def _traces(self, samples: Sequence[Sample]) -> list[Trace]:
-        block_size = self.options.block_size if self.engine.layout.attention == "block_causal" else None
-        traces = [
-            trace_of(sample.rollout, self.engine.layout, block_size=block_size, tail=self.options.tail) for sample in samples
-        ]
+        traces = [trace_of(sample.rollout, self.engine.layout, tail=self.options.tail) for sample in samples]
         wanted = self.options.views == "trace" and self.options.collect
         return collected(self.engine, traces, self.options.per_step) if wanted else traces
 
@@ -101,7 +99,7 @@ class SFT:
         share: Literal["block", "sequence"] = "block" if options.views == "semi-ar" else "sequence"
         rule = MaskRule(options.lower, options.upper, share, options.inverse_t)
         if options.views == "semi-ar" and self.engine.layout.attention == "full":
-            return semi_autoregressive_views(trace, rule, random, draws=options.draws, block_size=options.block_size or 32)
+            return semi_autoregressive_views(trace, rule, random, draws=options.draws, block_size=options.block_size)
         return random_views(trace, rule, random, draws=options.draws)
 
     def _update(self, work: Work, traces: Sequence[Trace], meter: Meter) -> None:

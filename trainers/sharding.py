@@ -6,14 +6,19 @@ by `world_size()`, and the update is the same whatever the number of ranks. A tr
 """
 
 import os
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
 from ..rewards.errors import InputError
+
+PATIENCE = timedelta(hours=2)
+"""How long a rank waits for another one: as long as the longest rollout may take. A rank that dies is noticed by torchrun."""
 
 
 def launched() -> bool:
@@ -33,7 +38,7 @@ def start_ranks(device: str) -> None:
     accelerated = device != "cpu" and torch.cuda.is_available()
     if accelerated:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("nccl" if accelerated else "gloo")
+    dist.init_process_group("nccl" if accelerated else "gloo", timeout=PATIENCE)
 
 
 def end_ranks() -> None:
@@ -58,24 +63,26 @@ def shard(network: Any, compute: str) -> None:
     if not hasattr(FSDPModule, "set_force_sum_reduction_for_comms"):
         raise InputError(f"training under torchrun needs a newer torch than {torch.__version__}")
     policy = MixedPrecisionPolicy(param_dtype=getattr(torch, compute), reduce_dtype=torch.float32)
-    tied = network.lm_head.weight is network.get_input_embeddings().weight
-    ignored = {network.lm_head.weight} if tied else set()
-    units = [*network.model.layers, network.model, *([] if tied else [network.lm_head])]
-    for unit in units:
-        fully_shard(unit, mp_policy=policy, ignored_params=ignored)
+    head = network.lm_head
+    mesh = init_device_mesh(head.weight.device.type, (dist.get_world_size(),))
+    tied = head.weight is network.get_input_embeddings().weight
+    for unit in [*network.model.layers, network.model, *([] if tied else [head])]:
+        fully_shard(unit, mesh=mesh, mp_policy=policy, ignored_params={head.weight} if tied else set())
         unit.set_force_sum_reduction_for_comms(True)  # gloo has no mean
-    if tied:
-        _replicate(network.lm_head)
+    if tied:  # it belongs to two units, so every rank keeps it whole
+        replicate(head.weight)
+        head.register_forward_pre_hook(lambda module, inputs: (inputs[0].to(module.weight.dtype),))
+    network.compute_dtype = compute
 
 
-def _replicate(head: Any) -> None:
-    """An embedding that is the head as well belongs to two units: every rank keeps it whole, and averages its gradient here."""
-    if head.weight.requires_grad:
-        head.weight.register_hook(_averaged)
-    head.register_forward_pre_hook(lambda module, inputs: (inputs[0].to(module.weight.dtype),))
+def replicate(weight: Tensor) -> None:
+    """Have the gradient of a weight that every rank holds whole averaged over the ranks, as that of sharded weights is."""
+    if dist.is_initialized() and weight.requires_grad:
+        weight.register_hook(averaged)  # type: ignore[no-untyped-call]
 
 
-def _averaged(gradient: Tensor) -> Tensor:
+def averaged(gradient: Tensor) -> Tensor:
+    """The mean of a gradient over the ranks: a hook for weights that every rank holds whole."""
     mean = gradient / dist.get_world_size()
     dist.all_reduce(mean)
     return mean

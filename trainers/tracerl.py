@@ -64,7 +64,7 @@ class TraceRL(PolicyTrainer):
         super().__init__(model, options, total_steps)
         value = self.options.value
         settings = replace(self.options, lr=self.options.value_lr)
-        self.critic = None if value == "none" else ValueModel(model.network, settings, shared=value == "shared")
+        self.critic = None if value == "none" else ValueModel(model, settings, shared=value == "shared")
 
     @property
     def shrink(self) -> int:

@@ -73,22 +73,22 @@ def layout_of(model: Any) -> Layout:
     return Layout(family.attention, family.shift, model.checkpoint.mask_id)
 
 
-def trace_of(rollout: Rollout, layout: Layout, *, block_size: int | None = None, tail: int = 0) -> Trace:
+def trace_of(rollout: Rollout, layout: Layout, *, tail: int = 0) -> Trace:
     """The trace of a rollout.
 
-    `block_size` regroups the steps into larger blocks than the sampler used (TraceRL's block expansion, arXiv 2509.06949,
-    section 5.5). `tail` is how many tokens after the end of the response may carry loss as well. Raises InputError for a
-    rollout with events: its contexts cannot be told from the step map.
+    `tail` is how many tokens after the end of the response may carry loss as well. Where the last block is cut short (blocks
+    wider than the sampler's), what is missing stays masked. Raises InputError for a rollout with events: its contexts cannot be
+    told from the step map.
     """
     if rollout.events:
         raise InputError(f"{rollout.problem_id}, sample {rollout.sample}: tokens were edited after they were fixed; cannot train")
     prompt, length = len(rollout.prompt_ids), rollout.length
     if layout.attention == "full":
-        width = max(getattr(rollout, "canvas", None) or 0, len(rollout.token_ids))
+        width = max(rollout.canvas, len(rollout.token_ids))
         first = prompt
     else:
-        width = block_size or rollout.block_size
-        first = _first_window(rollout, width)
+        width = rollout.block_size
+        first = _first_window(rollout)
     end = first + -(-(prompt + len(rollout.token_ids) - first) // width) * width
     return Trace(
         ids=_filled([*rollout.prompt_ids, *rollout.token_ids], end, layout.mask_id),
@@ -102,19 +102,14 @@ def trace_of(rollout: Rollout, layout: Layout, *, block_size: int | None = None,
     )
 
 
-def _first_window(rollout: Rollout, width: int) -> int:
-    if width % rollout.block_size:
-        raise InputError(
-            f"trainer.block_size {width} is no multiple of the rollout's {rollout.block_size} "
-            f"({rollout.problem_id}, sample {rollout.sample})"
-        )
+def _first_window(rollout: Rollout) -> int:
     prompt = len(rollout.prompt_ids)
-    if (prompt - rollout.block_offset) % rollout.block_size:
+    if prompt % rollout.block_size != rollout.block_offset:
         raise InputError(
             f"{rollout.problem_id}, sample {rollout.sample}: block_offset {rollout.block_offset} does not fit a prompt of "
             f"{prompt} tokens and blocks of {rollout.block_size} at absolute multiples"
         )
-    return prompt // width * width
+    return prompt - rollout.block_offset
 
 
 def _filled(values: list[Any], length: int, fill: Any) -> Tensor:

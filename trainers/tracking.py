@@ -3,6 +3,7 @@
 A line per step; `step` 0 holds the evaluation before training. Numbers of a rollout batch are computed here from its samples.
 """
 
+import hashlib
 import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -107,7 +108,9 @@ class _Run:
 
     def __init__(self, folder: Path, project: str, config: Mapping[str, Any]) -> None:
         self._module = _import(self.name, self.name)
-        options = {"dir": str(folder), "resume": "allow", "id": folder.name} if self.name == "wandb" else {}
+        # Folders elsewhere may have the same name; a resumed run goes on under the id that its place gives it.
+        place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+        options = {"dir": str(folder), "resume": "allow", "id": f"{folder.name}-{place}"} if self.name == "wandb" else {}
         self._module.init(project=project, name=folder.name, config=dict(config), **options)
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:

@@ -5,12 +5,13 @@ the policy's backbone (as in TraceRL's code) or the policy's own. Works for ever
 """
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from ..harness.models.model import Model
+from .copies import copy_network, replicated
 from .optimizing import Optimizer, OptimizerOptions
 from .packing import Batch
 from .scoring import hidden_states
@@ -22,12 +23,14 @@ ValueKind = Literal["none", "separate", "shared"]
 class ValueModel:
     """Values of targets, and the optimizer of whatever the value loss alone changes: all of a copy, or just the head."""
 
-    def __init__(self, network: Any, options: OptimizerOptions, *, shared: bool) -> None:
+    def __init__(self, model: Model, options: OptimizerOptions, *, shared: bool) -> None:
         self.shared = shared
-        self.backbone = network.model if shared else deepcopy(network.model)
+        network = model.network
+        self.backbone = network.model if shared else copy_network(model).model
         like = network.lm_head.weight
         self.head = nn.Linear(network.config.hidden_size, 1, bias=False, device=like.device, dtype=_wide(like.dtype))
         nn.init.zeros_(self.head.weight)
+        replicated(self.head, network)
         parameters = [*self.head.parameters(), *([] if shared else self.backbone.parameters())]
         self.optimizer = Optimizer(parameters, options)
 

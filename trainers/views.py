@@ -30,6 +30,10 @@ class Views:
     def __len__(self) -> int:
         return len(self.start)
 
+    def where(self, chosen: Tensor) -> "Views":
+        """Some of the views: `chosen` are their indices, or (v,) bool."""
+        return Views(*(getattr(self, name)[chosen] for name in Views.__slots__))
+
 
 def trace_views(trace: Trace, shrink: int = 1) -> Views:
     """One view per window and shrunk step that fixed a token which may carry loss.

@@ -1,6 +1,8 @@
 """`unmask eval`."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,7 @@ from . import Commands, fail
 
 if TYPE_CHECKING:
     from ..evaluate import RunResult
+    from ..executor import Executor
     from ..sharding import Shard
 
 _EXAMPLE = """\
@@ -58,7 +61,17 @@ def add_run_flags(command: argparse.ArgumentParser) -> None:
     add_model_options(command)
     command.add_argument("--dtype", metavar="D", help="auto (default), float32, bfloat16, float16")
     command.add_argument("--device", metavar="D", help="auto (default), cpu, cuda, cuda:1, ...")
+    command.add_argument("--report", action="store_true", help="write report.html as well (see `unmask report`)")
+    add_executor(command)
+    command.add_argument(
+        "--actors", metavar="N", type=int, help="models on the Ray cluster (default: one per GPU, else per node)"
+    )
     command.add_argument("--dry-run", action="store_true", help="print the resolved plan and stop")
+
+
+def add_executor(command: argparse.ArgumentParser) -> None:
+    """The flag of every command that can have its work done elsewhere."""
+    command.add_argument("--executor", metavar="E", default="local", help="local (default), or ray: on a Ray cluster")
 
 
 def add_model_options(command: argparse.ArgumentParser) -> None:
@@ -88,16 +101,32 @@ def _eval(args: argparse.Namespace) -> int:
     if args.out is None:
         raise InputError("--out missing; give a folder for the run, for example --out runs/first")
     from ..evaluate import RunError, evaluate
-    from ..sharding import shard_from_environment
 
-    shard = shard_from_environment()
     try:
-        result = evaluate(config, args.out, shard)
+        with workplace(args) as (shard, executor):
+            result = evaluate(config, args.out, shard, executor)
     except RunError as error:
         return fail(error, 1)
     print_outcome(result, shard)
     print(f"run directory: {result.path}")
+    if args.report:
+        from ..report.build import write_report
+
+        print(f"report: {write_report(result.path).path}")
     return 0
+
+
+@contextmanager
+def workplace(args: argparse.Namespace) -> "Iterator[tuple[Shard, Executor]]":
+    """Which of several processes this is, and where it has its work done."""
+    from ..executor import open_executor
+    from ..sharding import shard_from_environment
+
+    shard = shard_from_environment()
+    if args.executor != "local" and shard.size > 1:
+        raise InputError(f"--executor {args.executor}: is for one process; {shard} was started by a launcher of several")
+    with open_executor(args.executor, args.actors) as executor:
+        yield shard, executor
 
 
 def print_outcome(result: "RunResult", shard: "Shard") -> None:

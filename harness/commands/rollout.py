@@ -4,7 +4,7 @@ import argparse
 
 from ...rewards.errors import InputError
 from . import Commands, fail
-from .evaluate import RUN_FLAGS, add_run_flags, print_outcome
+from .evaluate import RUN_FLAGS, add_run_flags, print_outcome, workplace
 
 _EXAMPLE = """\
 examples:
@@ -41,11 +41,10 @@ def _rollout(args: argparse.Namespace) -> int:
         raise InputError("--out missing; give a folder for the dataset, for example --out data/first")
     from ..evaluate import RunError
     from ..rollout import rollout
-    from ..sharding import shard_from_environment
 
-    shard = shard_from_environment()
     try:
-        result = rollout(config, args.out, args.keep, shard)
+        with workplace(args) as (shard, executor):
+            result = rollout(config, args.out, args.keep, shard, executor)
     except RunError as error:
         return fail(error, 1)
     print_outcome(result, shard)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ...rewards.errors import InputError
 from . import Commands
+from .evaluate import add_executor
 
 _EXAMPLE = """\
 examples:
@@ -31,6 +32,7 @@ def add_parser(commands: Commands) -> None:
     command.add_argument("--task", metavar="T", help="benchmark that holds the references")
     command.add_argument("--verifier", metavar="V", help="verifier, if not the task's")
     add_judging(command)
+    add_executor(command)
     steps = command.add_argument_group("process rewards, of the samples of a run directory")
     steps.add_argument("--process", metavar="P", help="arithmetic, tests, intermediate, rollout, prm, judge, or one of your own")
     steps.add_argument(
@@ -59,13 +61,17 @@ def add_judging(command: argparse.ArgumentParser) -> None:
 
 
 def _score(args: argparse.Namespace) -> int:
+    from ..executor import open_executor
     from ..judging import score
     from ..tables import print_score
 
     if args.process is not None:
         return _process(args)
     _refuse(args, _PROCESS_FLAGS, "belongs to --process")
-    print_score(score(args.source, args.out, args.task, args.verifier, args.rule, args.data, args.set, args.workers))
+    settings = (args.task, args.verifier, args.rule, args.data, args.set, args.workers)
+    with open_executor(args.executor) as executor:
+        result = score(args.source, args.out, *settings, executor)
+    print_score(result)
     print(f"verdicts: {args.out / 'verdicts.jsonl'}")
     return 0
 

@@ -29,11 +29,13 @@ def arrow_type(hint: Any) -> pa.DataType:
         kinds = [arrow_type(option) for option in get_args(hint) if option is not type(None)]
         return kinds[0] if len(set(kinds)) == 1 else pa.string()
     if origin is Literal:
-        return arrow_type(type(get_args(hint)[0]))
+        first: Any = type(get_args(hint)[0])
+        return arrow_type(first)
     if origin in (tuple, list):
         return pa.list_(arrow_type(get_args(hint)[0]))
     if dataclasses.is_dataclass(hint):
-        return pa.struct([(name, arrow_type(kind)) for name, kind in _fields(hint).items()])
+        record: Any = hint
+        return pa.struct([(name, arrow_type(kind)) for name, kind in _fields(record).items()])
     return _SCALARS.get(hint, pa.string())
 
 
@@ -65,7 +67,8 @@ def _cell(hint: Any, value: Any) -> Any:
     if value is None:
         return None
     if dataclasses.is_dataclass(hint):
-        return {name: _cell(field, value[name]) for name, field in _fields(hint).items()}
+        kind: Any = hint
+        return {name: _cell(field, value[name]) for name, field in _fields(kind).items()}
     if item := _record_of(hint):
         return [_cell(item, entry) for entry in value]
     return json.dumps(value, ensure_ascii=False) if _is_shapeless(hint) and not isinstance(value, str) else value
@@ -96,6 +99,7 @@ def _record_of(hint: Any) -> Any:
     return items[0] if items and dataclasses.is_dataclass(items[0]) else None
 
 
+@cache
 def _is_shapeless(hint: Any) -> bool:
     """Whether an annotation has no arrow type of its own, so that its values are kept as JSON text."""
     return arrow_type(hint) == pa.string() and hint is not str and get_origin(hint) is not Literal

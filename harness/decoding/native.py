@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..records import DecodeConfig, Event, Finish, ForwardPasses, Request
 from .ending import Decoded, TokenRules, refusal
-from .rows import Sequence
+from .rows import Sequence, Watch
 
 
 class NativeDecoder:
@@ -28,10 +28,11 @@ class NativeDecoder:
         self._canvas, self._context = canvas, context
         self._longest = decode.max_new_tokens or canvas
 
-    def run(self, requests: Iterable[Request]) -> Iterator[Decoded]:
-        """Yield each request's result."""
+    def run(self, requests: Iterable[Request | None], watch: Watch | None = None) -> Iterator[Decoded]:
+        """Yield each request's result, one after the other; there is nothing to watch before it is there."""
         for request in requests:
-            yield self._one(request)
+            if request is not None:
+                yield self._one(request)
 
     def _one(self, request: Request) -> Decoded:
         prompt, size = len(request.prompt_ids), self._canvas

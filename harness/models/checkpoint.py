@@ -85,6 +85,7 @@ def open_checkpoint(
     where = str(path / "config.json")
     config = read_json(path / "config.json", f"{name}: no config.json in {path}; give the directory of a checkpoint")
     kind, why, *told = choose(config, where, f"{name} {path}", family)
+    config |= {known: config[own] for own, known in kind.aliases if own in config}
     if config.get("max_position_embeddings") is not None:
         whole(config["max_position_embeddings"], "max_position_embeddings", where)
     tokenizer = load_tokenizer(path)

@@ -24,7 +24,7 @@ class Family:
     kinds of model under one type). `base` names the transformers classes (`<base>Config` and `network`,
     by default `<base>ForCausalLM`), `translate` maps the checkpoint's config to the base config's arguments, `renames` its
     weight names (a regular expression with at most one group, and its replacement), `fused` names weights that hold several
-    of the base class, row after row.
+    of the base class, row after row. `aliases` are names of config fields: the release's, and the one that `translate` knows.
 
     `attention` says which positions see each other: all (`full`), those of earlier blocks and the own one (`block_causal`), or
     the whole block on a context that was computed causally (`causal_context`). `alignment` says where blocks begin: at multiples
@@ -54,6 +54,7 @@ class Family:
     mask_tokens: tuple[str, ...] = ("<|mask|>", "<|MASK|>", "<|mdm_mask|>")
     mask_id: int | None = None
     renames: tuple[tuple[str, str], ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()
     fused: tuple[tuple[str, tuple[str, ...]], ...] = ()
     end_tokens: tuple[str, ...] = ()
     template: str = ""

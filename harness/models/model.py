@@ -201,7 +201,7 @@ def load_model(
         raise InputError(f"--dtype {dtype}: not one of {', '.join(DTYPES)}")
     checkpoint = open_checkpoint(name, revision, family=family, mask_id=mask_id, block_size=block_size, adapter=adapter)
     device = _device(device)
-    chosen = ("float32" if device == "cpu" else _own_dtype(checkpoint)) if dtype == "auto" else dtype
+    chosen = ("float32" if device == "cpu" else own_dtype(checkpoint)) if dtype == "auto" else dtype
     network = load_network(checkpoint, getattr(torch, chosen), device)
     info = ModelInfo(checkpoint.id, checkpoint.revision, checkpoint.family.name, checkpoint.fingerprint(), chosen)
     return Model(checkpoint, network, info)
@@ -224,7 +224,8 @@ def _device(device: str) -> str:
     return device
 
 
-def _own_dtype(checkpoint: Checkpoint) -> str:
+def own_dtype(checkpoint: Checkpoint) -> str:
+    """The dtype that a checkpoint says its weights have."""
     own = checkpoint.config.get("dtype") or checkpoint.config.get("torch_dtype") or "bfloat16"
     return str(own) if own in DTYPES else "bfloat16"
 

@@ -8,6 +8,7 @@ to them stands in `families`. What does not fit is found from the files' headers
 import importlib.util
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from .families import Family
 from .settings import one_line, quieten
 
 Shapes = dict[str, tuple[int, ...]]
+LARGE = 2 * 10**9
+"""Bytes from which loading is announced."""
 
 
 def load_network(checkpoint: Checkpoint, dtype: Any, device: str) -> Any:
@@ -30,6 +33,7 @@ def load_network(checkpoint: Checkpoint, dtype: Any, device: str) -> Any:
 
     family, path = checkpoint.family, checkpoint.path
     plan = check_weights(checkpoint)
+    _announce(checkpoint, plan)
     quieten()
     try:
         with _in_turn():
@@ -74,6 +78,12 @@ def _place(device: str) -> dict[str, Any]:
     """Straight to an accelerator where transformers can (it needs accelerate for that), else by way of the CPU's memory."""
     direct = device != "cpu" and importlib.util.find_spec("accelerate") is not None
     return {"device_map": {"": device}} if direct else {}
+
+
+def _announce(checkpoint: Checkpoint, plan: "Plan") -> None:
+    """On a terminal transformers shows a bar; in a log, a wait of minutes is explained by a line."""
+    if plan.size > LARGE and not sys.stderr.isatty():
+        print(f"loading {checkpoint.id}: {plan.parameters:,} parameters, {plan.size / 1e9:.1f} GB", file=sys.stderr, flush=True)
 
 
 class Plan(NamedTuple):

@@ -4,7 +4,7 @@ What is out of reach is refused by name. A family that unmask does not know but 
 data, in a YAML file, or by a `Family` of a plug-in. Not covered: reading the files of a checkpoint (`checkpoint`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -28,12 +28,10 @@ def choose(config: Config, where: str, name: str, given: str | None) -> "Recogni
 
 
 def named(given: str) -> Family:
-    """A family by name, by YAML file, or as a plug-in (`package.module:attribute`, `file.py:attribute`, entry point)."""
+    """A family by name, or as a plug-in (`package.module:attribute`, `file.py:attribute`, entry point)."""
     known = {family.name: family for family in FAMILIES}
     if given in known:
         return known[given]
-    if _is_file(given):
-        return _family(read_description(Path(given)), given)
     if ":" not in given and not _has_entry_point(given):
         raise InputError(
             f"--family {given}: no such family{nearest(given, known)}; known: {', '.join(known)}; or give FILE.yaml, "
@@ -108,10 +106,11 @@ def _family(given: Description, where: str) -> Family:
         "end_tokens": given.end_tokens,
         "renames": None if given.renames is None else tuple(given.renames.items()),
         "template": given.template,
+        "aliases": None if given.config is None else tuple(given.config.items()),
     }
+    if given.like is not None and _is_file(given.like):
+        raise InputError(f"{where}: like names a known family, not a file")
     start = named(given.like) if given.like is not None else _plain(given, where)
-    if given.config:
-        changes["translate"] = _with_names(start.translate, dict(given.config))
     changed = {field: value for field, value in changes.items() if value is not None}
     return replace(start, name=given.name, title=f"described in {where}", source=start.source, evidence="layout", **changed)
 
@@ -130,13 +129,6 @@ def _plain(given: Description, where: str) -> Family:
         attention=given.attention,
         alignment=given.alignment,
     )
-
-
-def _with_names(translate: translation.Translation, names: Mapping[str, str]) -> translation.Translation:
-    def translated(config: Config, where: str) -> dict[str, Any]:
-        return translate({**config, **{base: config[own] for own, base in names.items() if own in config}}, where)
-
-    return translated
 
 
 class Recognised(NamedTuple):
@@ -158,7 +150,7 @@ def recognise(config: Config, where: str, name: str = "") -> Recognised:
         if (base := _base_sign(family, model_type, architectures)) and (detail := _detail_sign(family, config, name)) is not None
     ]
     if not fitting:
-        raise InputError(f"{where}: {_unknown(model_type, architectures)}")
+        raise InputError(f"{where}: {_unknown(config, model_type, architectures)}")
     return max(fitting, key=lambda found: (_is_particular(found.family), found.why.startswith("model_type")))
 
 
@@ -181,7 +173,7 @@ def _is_particular(family: Family) -> bool:
     return bool(family.fields or family.hints)
 
 
-def _unknown(model_type: Any, architectures: Sequence[str]) -> str:
+def _unknown(config: Config, model_type: Any, architectures: Sequence[str]) -> str:
     bodies = {family.base.lower() for family in FAMILIES}
     named = ", ".join(architectures) or "none"
     if str(model_type).replace("_", "") in bodies:
@@ -189,9 +181,10 @@ def _unknown(model_type: Any, architectures: Sequence[str]) -> str:
             f"model_type {model_type!r} is an autoregressive model's; if these weights are a diffusion model on that body, say "
             f"which kind with --family NAME or FILE.yaml (see `unmask list models`)"
         )
+    code = "; its own code is not run" if "auto_map" in config else ""
     known = ", ".join(sorted({name for family in FAMILIES for name in family.model_types}))
     return (
-        f"model_type {model_type!r} (architectures: {named}) is not a family unmask knows; known model types: {known}; "
+        f"model_type {model_type!r} (architectures: {named}) is not a family unmask knows{code}; known model types: {known}; "
         f"one on a known body can be described with --family (see `unmask list models`)"
     )
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ...rewards.errors import InputError
 from .checkpoint import Checkpoint
 from .network import released, weight_shapes
+from .settings import one_line, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,6 +78,7 @@ def _turned_back(model: "Model", state: "dict[str, Tensor]", names: set[str]) ->
 
 def _write_shards(weights: "dict[str, Tensor]", folder: Path) -> None:
     from huggingface_hub import split_torch_state_dict_into_shards
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     split = split_torch_state_dict_into_shards(weights, filename_pattern="model{suffix}.safetensors", max_shard_size=SHARD_BYTES)
@@ -88,7 +90,10 @@ def _write_shards(weights: "dict[str, Tensor]", folder: Path) -> None:
             value = weights.pop(name).detach().contiguous().cpu()
             tensors[name] = value.clone() if value.data_ptr() in seen else value
             seen.add(value.data_ptr())
-        save_file(tensors, folder / file, metadata={"format": "pt"})
+        try:
+            save_file(tensors, folder / file, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise OSError(f"{file} cannot be written ({one_line(error)})") from None
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", "utf-8")
@@ -107,7 +112,7 @@ def _write_config(checkpoint: Checkpoint, folder: Path, weights: "Mapping[str, T
     named = [name for name in ("dtype", "torch_dtype") if name in checkpoint.config]
     if all(checkpoint.config[name] == dtype for name in named):
         return
-    config = checkpoint.config | dict.fromkeys(named, dtype)
+    config = read_json(checkpoint.path / "config.json", "") | dict.fromkeys(named, dtype)
     (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 

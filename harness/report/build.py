@@ -1,5 +1,6 @@
 """From run directories to a page: reads each run once, in bounded memory, and writes `report.html`."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from ...rewards.records import Problem
 from ...rewards.serde import encode
 from ..compare import Comparison, compare_opened
 from ..grouping import group_problems, in_order
+from ..progress import SECONDS_BETWEEN_LINES
 from ..records import ModelInfo
 from ..results import TaskResult
 from ..runs import Row, Run, open_run, read_json
@@ -127,8 +129,10 @@ class _Builder:
     def write(self) -> Report:
         outlines = {(p.task, p.id): p for run in self._runs if _has_samples(run) for p in run.outlines()}
         chunks = Chunks(self._page)
+        ticker = _Ticker()
         for rows in _side_by_side([run.samples() if _has_samples(run) else iter(()) for run in self._runs]):
             problem = self._index.add(rows)
+            ticker.tick(len(self._index.sample))
             chunks.add([self._entry(place, row) for place, row in enumerate(rows)], problem, self._prompt(rows, outlines))
         chunks.flush()
         title = " and ".join(run.name for run in self._runs)
@@ -194,6 +198,7 @@ class _Builder:
         return {
             "name": run.name,
             "curves": read_curves(run.path),
+            "config": [] if results or not (run.path / "config.yaml").exists() else _flat(run.config),
             "environment": _flat(read_json(environment)) if environment.exists() else [],
             "tasks": [_task_facts(run, task, collector, results.get(task), len(by_task[task])) for task in collector.statuses],
         }
@@ -220,6 +225,19 @@ def _task_facts(run: Run, task: str, collector: Collector, result: TaskResult | 
         return {**encode(result), "settings": [(key, str(value)) for key, value in listed]}
     statuses = dict(collector.statuses[task].most_common())
     return {"task": task, "score": encode(collector.score(task)), "problems": problems, "statuses": statuses, "settings": []}
+
+
+class _Ticker:
+    """Says now and then how far a long report is."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def tick(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            print(f"report: {done:,} samples", flush=True)
 
 
 def _has_samples(run: Run) -> bool:

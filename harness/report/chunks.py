@@ -20,7 +20,7 @@ INLINE = 4_000_000
 def pack(data: Any) -> str:
     """Compress JSON data to text that cannot end a script element, whatever it holds."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return base64.b64encode(gzip.compress(text.encode("utf-8", "surrogatepass"), mtime=0)).decode()
+    return base64.b64encode(gzip.compress(text.encode("utf-8", "surrogatepass"), 6, mtime=0)).decode()
 
 
 class Chunks:
@@ -33,8 +33,7 @@ class Chunks:
         self._spilled = False
         self._rows: list[Any] = []
         self._prompts: dict[int, Any] = {}
-        for old in self.folder.glob("[0-9]*.js"):  # of the report that this one replaces
-            old.unlink()
+        self._remove_old()
 
     @property
     def spilled(self) -> bool:
@@ -61,6 +60,13 @@ class Chunks:
         self.inline.append(packed)
         if sum(map(len, self.inline)) > INLINE:
             self._spill()
+
+    def _remove_old(self) -> None:
+        """Remove the portions of the report that this one replaces."""
+        for old in self.folder.glob("[0-9]*.js"):
+            old.unlink()
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     def _spill(self) -> None:
         self._spilled = True

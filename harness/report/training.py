@@ -10,22 +10,10 @@ from typing import Any
 
 METRICS = "metrics.jsonl"
 FIRST = (
-    "reward",
-    "accuracy",
-    "score",
-    "correct",
-    "eval",
-    "tokens",
-    "length",
-    "loss",
-    "kl",
-    "entropy",
-    "clip",
-    "ratio",
-    "grad",
-    "lr",
+    *("reward", "eval_score", "accuracy", "score", "length", "tokens_per_forward", "tokens_per_step", "loss", "kl", "entropy"),
+    *("clip", "gap", "grad", "lr", "advantage", "return", "groups", "tokens"),
 )
-"""Curves whose names begin with these, or have such a part, come first and in this order."""
+"""Curves whose names hold one of these come first, and in this order."""
 
 _AXES = ("step", "epoch", "time")
 

@@ -13,6 +13,8 @@ from unmask.harness.dataset.write import write_problems, write_samples
 from unmask.harness.models.checkpoint import EMBEDDED
 from unmask.harness.records import DecodeConfig, Event, ForwardPasses, ModelInfo, Rollout, Sample
 from unmask.harness.results import VerifierInfo, summarise
+from unmask.harness.runs import open_run
+from unmask.harness.store import Generated, Judged, Log
 from unmask.rewards.records import Message, Problem, Status, StepReward, Verdict
 from unmask.rewards.serde import encode
 
@@ -66,7 +68,7 @@ def make_run(
     """Write the directory of a finished run with `made[i]` as the samples of problem i."""
     problems = problems or [problem(i) for i in range(len(made))]
     rows = [
-        Entry(f"{number:04}{place:02}", problems[number], _sample(problems[number], place, one, decode, model))
+        Entry(f"{number:04}{place:02}", problems[number], sample_of_made(problems[number], place, one, decode, model))
         for number, samples in enumerate(made)
         for place, one in enumerate(samples)
     ]
@@ -88,7 +90,8 @@ def make_run(
     return path
 
 
-def _sample(problem: Problem, place: int, made: Made, decode: DecodeConfig, model: ModelInfo) -> Sample:
+def sample_of_made(problem: Problem, place: int, made: Made, decode: DecodeConfig = DECODE, model: ModelInfo = MODEL) -> Sample:
+    """The sample that `made` describes."""
     verdict = Verdict(made.reward, made.status, made.extracted, "42", made.parts, made.step_rewards, 0.01, made.detail)
     rollout = replace(roll_out(made.text, decode, model), problem_id=problem.id, sample=place, events=made.events)
     return Sample("toy", problem.id, problem.cluster, rollout, verdict)
@@ -120,6 +123,24 @@ def roll_out(text: str, decode: DecodeConfig, model: ModelInfo) -> Rollout:
         model=model,
         seconds=0.5,
     )
+
+
+def unfinish(path: Path, judged: int) -> Path:
+    """Make a finished run one that was stopped: logs in place of tables, verdicts on the first samples, torn last lines."""
+    rows = list(open_run(path).samples())
+    records, verdicts = Log(path / "records", Generated), Log(path / "verdicts" / "math-1", Judged)
+    for number, row in enumerate(rows):
+        records.append(Generated(row.key, row.sample.task, row.sample.cluster, row.sample.rollout))
+        if number < judged:
+            verdicts.append(Judged(row.key, row.sample.verdict))
+    for log in (records, verdicts):
+        log.close()
+    for part in path.glob("*/**/part-0.jsonl"):
+        with part.open("a") as file:
+            file.write('{"schema":1,"key":"torn')
+    for name in ("results.json", "samples.parquet"):
+        (path / name).unlink()
+    return path
 
 
 @cache

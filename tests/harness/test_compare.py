@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from unmask.harness.cli import main
 from unmask.harness.runs import open_run
-from unmask.rewards.records import Message
+from unmask.rewards.records import Message, Problem
 
 from .made_runs import BROKEN, DECODE, MODEL, RIGHT, WRONG, Made, make_run, problem
 
@@ -137,3 +137,22 @@ def test_a_shared_mean_above_one_half_is_no_flip(tmp_path: Path, capsys: pytest.
     b = make_run(tmp_path / "b", [[RIGHT, RIGHT], half, half])
     task = compared(capsys, a, b)
     assert [flip["problem_id"] for flip in (*task["gained"], *task["lost"])] == ["toy/0", "toy/2"]
+
+
+def test_a_task_with_weights_of_its_own_is_compared_by_them(
+    a: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Weighted:
+        def weights(self, problems: list[Problem]) -> dict[str, tuple[str, float]]:
+            """Two parts of equal weight, one with two problems and one with four."""
+            return {p.id: ("few", 1 / 4) if p.id in ("toy/0", "toy/1") else ("many", 1 / 8) for p in problems}
+
+    b = make_run(a.parent / "b", [[WRONG], [RIGHT], [RIGHT], [WRONG], [RIGHT], [WRONG]])
+    unweighted = compared(capsys, a, b)
+    assert "should the task weight them, that is not known here" in unweighted["notes"][0]  # there is no task "toy"
+    monkeypatch.setattr("unmask.benchmarks.registry.load_benchmark", lambda *_, **__: Weighted())
+    task = compared(capsys, a, b)
+    assert unweighted["difference"]["mean"] == pytest.approx(0.0)
+    assert task["difference"]["mean"] == pytest.approx(-1 / 4 + 1 / 8)
+    assert task["a"]["score"]["mean"] == pytest.approx(2 / 4 + 1 / 8)
+    assert task["notes"] == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from unmask.harness.models import saving
+from unmask.harness.models import network, saving
 from unmask.harness.models.checkpoint import open_checkpoint
 from unmask.harness.models.model import load_model
 from unmask.harness.models.network import check_weights, load_network
@@ -57,8 +57,8 @@ def test_the_peak_of_loading_experts_into_another_dtype_stays_well_below_twice_t
     assert len(list((tmp_path / "half").glob("model-*-of-*.safetensors"))) > 3
     checkpoint = open_checkpoint(str(tmp_path / "half"))
     with Peak() as peak:
-        network = load_network(checkpoint, torch.float32, "cpu")
-    weights = sum(value.numel() * value.element_size() for value in network.parameters())
+        loaded = load_network(checkpoint, torch.float32, "cpu")
+    weights = sum(value.numel() * value.element_size() for value in loaded.parameters())
     assert weights > 7 * 10**7
     assert peak.bytes < 1.7 * weights
 
@@ -127,6 +127,17 @@ def test_a_saved_model_in_another_dtype_says_so(tmp_path: Path) -> None:
     assert saved["lm_head.weight"].dtype == torch.bfloat16
     assert open_checkpoint(str(tmp_path / "half")).config["torch_dtype"] == "bfloat16"
     assert load_model(str(tmp_path / "half"), dtype="bfloat16", device="cpu").info.dtype == "bfloat16"
+
+
+def test_a_large_checkpoint_is_announced_in_a_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_checkpoint(tmp_path, "sdar")
+    load_model(str(path), device="cpu")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(network, "LARGE", 0)
+    load_model(str(path), device="cpu")
+    assert capsys.readouterr().err.startswith(f"loading {path}: 1")
 
 
 def test_old_releases_may_hold_rotary_buffers(tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from unmask.harness.cli import main
 from unmask.harness.config import read_config
 from unmask.harness.models.checkpoint import open_checkpoint
 from unmask.harness.models.families import FAMILIES
 from unmask.harness.models.model import load_model
 from unmask.harness.models.recognition import REFUSED, recognise
+from unmask.harness.models.saving import save_model
 from unmask.rewards.errors import InputError
 
 from .tiny import LAYOUTS, write, write_checkpoint
@@ -61,10 +63,36 @@ def test_a_family_is_described_in_a_yaml_file(tmp_path: Path) -> None:
     assert open_checkpoint(str(path), family=str(file)).fingerprint() != before
 
 
+def test_the_description_in_the_documentation_fits_what_it_describes(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    file = tmp_path / "new.yaml"
+    file.write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    path = unknown(tmp_path)
+    config = json.loads((path / "config.json").read_text())
+    write(path / "config.json", config | {"n_embd": config.pop("hidden_size")} | config)
+    weights = load_file(path / "model.safetensors")
+    renamed = {name.replace("model.", "backbone.", 1): value for name, value in weights.items()}
+    save_file(renamed, path / "model.safetensors", {"format": "pt"})
+    model = load_model(str(path), device="cpu", family=str(file), mask_id=261)
+    assert (model.info.family, model.checkpoint.block_size, model.checkpoint.family.alignment) == ("new", 16, "absolute")
+    save_model(model, tmp_path / "saved")
+    assert load_file(tmp_path / "saved" / "model.safetensors").keys() == renamed.keys()
+
+
 def test_a_description_may_start_from_a_known_family_and_rename(tmp_path: Path) -> None:
-    path = write_checkpoint(tmp_path, "llada", model_type="other", architectures=["OtherLM"], n_heads=None, heads=4)
+    path = write_checkpoint(
+        tmp_path,
+        "llada",
+        model_type="other",
+        architectures=["OtherLM"],
+        n_heads=None,
+        heads=4,
+        embedding_size=None,
+        vocab_size=None,
+        rows=272,
+    )
     file = tmp_path / "other.yaml"
-    file.write_text("name: other\nlike: llada\nend_tokens: ['<|im_end|>']\nconfig: {heads: n_heads}\n")
+    file.write_text("name: other\nlike: llada\nend_tokens: ['<|im_end|>']\nconfig: {heads: n_heads, rows: embedding_size}\n")
     model = load_model(str(path), device="cpu", family=str(file))
     assert model.info.family == "other"
     assert 258 in model.checkpoint.stop_ids
@@ -79,6 +107,7 @@ def test_a_description_may_start_from_a_known_family_and_rename(tmp_path: Path) 
         ("name: x\nlike: dreem\n", "did you mean 'dream'"),
         ("name: x\nlike: dream\nblok_size: 4\n", "did you mean 'block_size'"),
         ("name: x\nlike: dream\nblock_size: 0\n", "block_size"),
+        ("name: x\nlike: family.yaml\n", "not a file"),
         ("name: [\n", "not valid YAML"),
     ],
 )

@@ -168,6 +168,18 @@ def test_a_rank_that_cannot_be_is_refused(tmp_path: Path) -> None:
         shard_from_environment({"RANK": "2", "WORLD_SIZE": "2"})
 
 
+def test_what_is_judged_together_stays_together_and_is_judged_again_together(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def reward(problem, completions):\n    return [float(len(completions))] * len(completions)\n")
+    command = [*EVAL, "--samples", "3", "--limit", "4", "--verifier", f"{file}:reward", "--out", str(tmp_path / "run")]
+    assert main(command) == 0
+    (part,) = (tmp_path / "run" / "verdicts").glob("*/part-0.jsonl")
+    part.write_text("".join(part.read_text().splitlines(keepends=True)[1:]))
+    assert main(command) == 0
+    rewards = {line["key"]: line["verdict"]["reward"] for line in lines(tmp_path / "run" / "verdicts")}
+    assert list(rewards.values()) == [3.0] * 12
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_verifiers_error_never_outweighs_a_verdict_in_another_file(tmp_path: Path, order: tuple[int, int]) -> None:
     for rank, verdict in zip(order, (Verdict(None, "verifier_error"), Verdict(1.0, "correct")), strict=True):

@@ -1,4 +1,4 @@
-"""A user's own plug-ins, as files: a trainer that misbehaves on request, and verifiers."""
+"""A user's own trainers, as a file: they misbehave on request."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from unmask import Completion, Problem
 from unmask.harness.records import Sample
 from unmask.trainers.checkpoint import save_policy
 from unmask.trainers.tracerl import TraceRL
@@ -40,19 +39,6 @@ class Nudge:
 
     def save(self, path: Path) -> None:
         save_policy(self.model, path)
-
-
-def digits(problem: Problem, completion: Completion) -> float:
-    """Rewards an answer for the digits in it."""
-    return min(1.0, sum(c.isdigit() for c in completion.text) / 50)
-
-
-def broken(problem: Problem, completion: Completion) -> None:
-    """Cannot judge anything."""
-
-
-def always(problem: Problem, completion: Completion) -> float:
-    return 1.0
 
 
 class Dies(TraceRL):

@@ -9,15 +9,23 @@ from unmask.harness.cli import main
 
 PLUGIN = Path(__file__).with_name("plugin.py")
 NUDGE = f"{PLUGIN}:Nudge"
+JUDGES = Path(__file__).with_name("judges.py")
+EXACT = f"{JUDGES}:exact"
+
+
+def problems(level: int, size: int = 64, verifier: str = EXACT) -> dict[str, Any]:
+    """Training problems of one level; a verifier that starts at once."""
+    return {"task": "arith@train", "options": {"size": size, "levels": [level]}, "verifier": verifier}
+
 
 SMALL: dict[str, Any] = {
     "model": "demo",
-    "tasks": {"task": "arith@train", "options": {"size": 64, "levels": [1]}},
+    "tasks": problems(1),
     "trainer": {"name": "rft", "lr": 1e-3},
-    "steps": 4,
+    "steps": 2,
     "groups": {"problems": 4, "samples": 2, "drop_equal": False},
-    "evaluation": {"every": 2, "tasks": {"task": "arith", "limit": 4}},
-    "checkpoints": {"every": 2},
+    "evaluation": {"every": 2, "tasks": {"task": "arith", "limit": 4, "verifier": EXACT}},
+    "checkpoints": {"every": 1},
     "decode": {"max_new_tokens": 48},
     "device": "cpu",
     "workers": 1,

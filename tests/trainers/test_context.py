@@ -2,16 +2,19 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from unmask.harness.models.model import Model
-from unmask.harness.records import Event
+from unmask.harness.models.model import Model, load_model
+from unmask.harness.records import DecodeConfig, Event, Request
 from unmask.rewards.errors import InputError
 from unmask.trainers.replay import recomputed
 
 from .conftest import block_rollouts, full_rollouts
+
+REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "dlm"
 
 
 @pytest.mark.parametrize("size", [4, 8])
@@ -52,3 +55,20 @@ def test_edited_rollouts_are_refused(tiny: Callable[..., Model]) -> None:
     edited = dataclasses.replace(rollout, events=(Event(2, 0, 5, 6, "edit"),))
     with pytest.raises(InputError, match="edited after they were fixed"):
         recomputed(model, [edited])
+
+
+@pytest.mark.parametrize("name", ["dream", "llada", "llada2", "llada21", "lladamoe", "sdar", "sdar_moe"])
+def test_recorded_logprobs_of_every_family_are_reproduced(name: str) -> None:
+    """Tiny checkpoints in the layout of the releases, decoded by the harness itself."""
+    if not (REFERENCE / name).exists():
+        pytest.skip(f"{REFERENCE / name} is not there")
+    model = load_model(str(REFERENCE / name), device="cpu", dtype="float32")
+    family = model.checkpoint.family
+    random = torch.Generator().manual_seed(0)
+    prompts = [tuple(torch.randint(3, 90, (length,), generator=random).tolist()) for length in range(3, 8)]
+    requests = [Request(f"p{i}", i, prompt, i) for i, prompt in enumerate(prompts)]
+    decode = DecodeConfig(max_new_tokens=16, remasking="static", block_size=8 if family.attention == "full" else None)
+    rollouts = list(model.generate(requests, decode))
+    for rollout, values in zip(rollouts, recomputed(model, rollouts), strict=True):
+        fixed = [i for i, step in enumerate(rollout.step_map) if step >= 0]
+        assert [values[i] for i in fixed] == pytest.approx([rollout.logprobs[i] for i in fixed], abs=1e-4)

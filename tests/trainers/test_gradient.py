@@ -6,9 +6,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from unmask.harness.models.attention import clean_and_noisy
 from unmask.harness.models.model import Model
 from unmask.harness.records import Sample
+from unmask.trainers import tiles
+from unmask.trainers.packing import Batch
+from unmask.trainers.scoring import block_mask
 from unmask.trainers.tracerl import TraceRL
+from unmask.trainers.traces import trace_of
 
 from .conftest import block_rollouts, full_rollouts, judged
 from .naive import block_rows, canvas_logprobs, canvas_rows, row_logprobs
@@ -151,3 +156,40 @@ def test_checkpointing_runs_layers_again_instead_of_keeping_activations(group: t
     assert len(calls) == 2 * 1
     assert not any(calls), "the layers' parts stay in evaluation mode, so that there is no dropout"
     assert not any(module.training for module in model.network.modules())
+
+
+@pytest.mark.parametrize("options", [{}, {"micro_tokens": 1}, {"gradient_checkpointing": True}, {"shrink": 2}])
+def test_attention_by_tiles_gives_the_same_gradient(
+    group: tuple[Model, list[Sample]], monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    model, samples = group
+    dense = packed_gradients(model, samples, **options)
+    seen: list[list[list[tiles.Tile]]] = []
+    made = tiles.tiles_of
+
+    def watched(batch: Batch) -> list[list[tiles.Tile]]:
+        seen.append(made(batch))
+        return seen[-1]
+
+    monkeypatch.setattr(tiles, "LONG", 1)
+    monkeypatch.setattr(tiles, "SIZE", 8)
+    monkeypatch.setattr(tiles, "tiles_of", watched)
+    tiled = packed_gradients(model, samples, **options)
+    assert max(len(row) for rows in seen for row in rows) > 3
+    for name, gradient in dense.items():
+        torch.testing.assert_close(tiled[name], gradient, rtol=0, atol=1e-10, msg=name)
+    assert model.network.config._attn_implementation == "sdpa", "sampling keeps its own attention"
+
+
+def test_the_mask_of_flex_attention_is_the_dense_one(group: tuple[Model, list[Sample]]) -> None:
+    model, samples = group
+    trainer = TraceRL(model, {"attention": "flex"}, 1)
+    traces = [trace_of(sample.rollout, trainer.engine.layout) for sample in samples]
+    work = trainer.engine.pack(traces, [trainer.views(s, t) for s, t in zip(samples, traces, strict=True)])
+    for batch in work.batches:
+        rows, length = batch.ids.shape
+        expected = clean_and_noisy(batch.positions, batch.copies, batch.width)
+        query, key = torch.arange(length)[:, None], torch.arange(length)[None, :]
+        for row in range(rows):
+            found = block_mask(batch).mask_mod(torch.tensor(row), torch.tensor(0), query, key)
+            assert torch.equal(found, expected[row])

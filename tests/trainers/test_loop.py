@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import pytest
 import torch
 from unmask.harness.cli import main
 from unmask.harness.models.saving import save_model
-from unmask.trainers import checkpoint, loop
+from unmask.trainers import checkpoint, loop, state
+from unmask.trainers.tracking import MetricsLog, open_trackers
 
-from .runs import NUDGE, PLUGIN, metrics, train, weights, write
+from .runs import EXACT, JUDGES, NUDGE, metrics, problems, train, weights, write
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +30,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_leaves_what_the_manual_promises(finished: Path) -> None:
-    for name in ("config.yaml", "environment.json", "identity.json", "metrics.jsonl", "evaluations/step-00004/results.json"):
+    for name in ("config.yaml", "environment.json", "identity.json", "metrics.jsonl", "evaluations/step-00002/results.json"):
         assert (finished / name).stat().st_size > 0
-    assert len((finished / "rollouts/step-00003/records/part-0.jsonl").read_text().splitlines()) == 8
-    (verdicts,) = (finished / "rollouts/step-00003/verdicts").iterdir()
+    assert len((finished / "rollouts/step-00002/records/part-0.jsonl").read_text().splitlines()) == 8
+    (verdicts,) = (finished / "rollouts/step-00002/verdicts").iterdir()
     assert len((verdicts / "part-0.jsonl").read_text().splitlines()) == 8
-    assert sorted(path.name for path in (finished / "state").iterdir()) == ["step-00004"]
+    assert sorted(path.name for path in (finished / "state").iterdir()) == ["step-00002"]
 
 
 def test_metrics_are_flat_and_say_what_was_learnt(finished: Path) -> None:
     lines = metrics(finished)
-    assert [line["step"] for line in lines] == [0, 1, 2, 3, 4]
-    assert [line["step"] for line in lines if "eval_score" in line] == [0, 2, 4]
+    assert [line["step"] for line in lines] == [0, 1, 2]
+    assert [line["step"] for line in lines if "eval_score" in line] == [0, 2]
     for line in lines[1:]:
         assert {"reward", "accuracy", "tokens", "groups", "groups_kept", "loss", "grad_norm", "tokens_per_forward"} <= set(line)
         assert all(isinstance(value, int | float | str) for value in line.values())
@@ -56,11 +58,11 @@ def test_training_changes_the_weights_and_the_identity_of_rollouts(finished: Pat
 
 
 def test_eval_scores_a_checkpoint_as_the_loop_did(finished: Path, tmp_path: Path) -> None:
-    checkpoint = str(finished / "checkpoints" / "step-00004")
-    arguments = ["--task", "arith", "--limit", "4", "--set", "decode.max_new_tokens=48", "--device", "cpu"]
+    checkpoint = str(finished / "checkpoints" / "step-00002")
+    arguments = ["--task", "arith", "--limit", "4", "--set", "decode.max_new_tokens=48", "--device", "cpu", "--verifier", EXACT]
     assert main(["eval", "--model", checkpoint, *arguments, "--out", str(tmp_path / "eval")]) == 0
     (task,) = json.loads((tmp_path / "eval" / "results.json").read_text())["tasks"]
-    (seen,) = json.loads((finished / "evaluations/step-00004/results.json").read_text())["tasks"]
+    (seen,) = json.loads((finished / "evaluations/step-00002/results.json").read_text())["tasks"]
     assert (task["score"], task["tokens"]) == (seen["score"], seen["tokens"])
 
 
@@ -74,24 +76,24 @@ def test_a_finished_run_is_not_done_again(finished: Path, capsys: pytest.Capture
     before = (finished / "metrics.jsonl").read_text()
     assert train(finished.parent) == 0
     assert (finished / "metrics.jsonl").read_text() == before
-    assert "going on after step 4" in capsys.readouterr().out
+    assert "going on after step 2" in capsys.readouterr().out
 
 
 def test_the_same_settings_train_the_same_weights(finished: Path, tmp_path: Path) -> None:
     assert train(tmp_path, max_batch=3) == 0
-    assert weights(tmp_path / "run", 4) == weights(finished, 4)
+    assert weights(tmp_path / "run", 2) == weights(finished, 2)
     assert metrics(tmp_path / "run") == metrics(finished)
 
 
 def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(tmp_path: Path) -> None:
-    options = {"name": NUDGE, "fail_at": 4, "fail": "interrupt", "flag": str(tmp_path / "flag")}
-    changes: dict[str, Any] = {"trainer": options, "steps": 5, "checkpoints": {"every": 2}}
+    options = {"name": NUDGE, "fail_at": 3, "fail": "interrupt", "flag": str(tmp_path / "flag")}
+    changes: dict[str, Any] = {"trainer": options, "steps": 4, "checkpoints": {"every": 2}}
     assert train(tmp_path, out="broken", **changes) == 130
-    lines = len((tmp_path / "broken/rollouts/step-00004/records/part-0.jsonl").read_text().splitlines())
+    lines = len((tmp_path / "broken/rollouts/step-00003/records/part-0.jsonl").read_text().splitlines())
     assert train(tmp_path, out="broken", **changes) == 0  # the flag is there now: no interrupt
-    assert len((tmp_path / "broken/rollouts/step-00004/records/part-0.jsonl").read_text().splitlines()) == lines == 8
+    assert len((tmp_path / "broken/rollouts/step-00003/records/part-0.jsonl").read_text().splitlines()) == lines == 8
     assert train(tmp_path, out="whole", **changes) == 0
-    assert weights(tmp_path / "broken", 5) == weights(tmp_path / "whole", 5)
+    assert weights(tmp_path / "broken", 4) == weights(tmp_path / "whole", 4)
     assert metrics(tmp_path / "broken") == metrics(tmp_path / "whole")
 
 
@@ -126,7 +128,7 @@ def wait_for(path: Path) -> None:
 
 
 def test_a_trainer_and_a_verifier_of_ones_own_come_from_a_file(tmp_path: Path) -> None:
-    tasks = {"task": "arith@train", "options": {"size": 8}, "verifier": f"{PLUGIN}:digits"}
+    tasks = problems(2, 8, f"{JUDGES}:digits")
     assert train(tmp_path, trainer={"name": NUDGE}, tasks=tasks, steps=1, evaluation={}) == 0
     (line,) = metrics(tmp_path / "run")
     assert line["seen"] == 8
@@ -136,24 +138,24 @@ def test_a_trainer_and_a_verifier_of_ones_own_come_from_a_file(tmp_path: Path) -
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_state(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train(tmp_path, trainer={"name": NUDGE, "fail_at": 4, "fail": "nan"}) == 1
+    assert train(tmp_path, trainer={"name": NUDGE, "fail_at": 2, "fail": "nan"}) == 1
     error = capsys.readouterr().err
-    assert "step 4: the loss is not finite (nan); no update was made; the state after step 2 is intact" in error
-    assert sorted(path.name for path in (tmp_path / "run/state").iterdir()) == ["step-00002"]
-    assert len(weights(tmp_path / "run", 2)) > 100_000
+    assert "step 2: the loss is not finite (nan); no update was made; the state after step 1 is intact" in error
+    assert sorted(path.name for path in (tmp_path / "run/state").iterdir()) == ["step-00001"]
+    assert len(weights(tmp_path / "run", 1)) > 100_000
 
 
 def test_a_verifier_that_cannot_judge_stops_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tasks = {"task": "arith@train", "options": {"size": 8}, "verifier": f"{PLUGIN}:broken"}
+    tasks = problems(2, 8, f"{JUDGES}:broken")
     assert train(tmp_path, tasks=tasks, evaluation={}) == 1
     assert "step 1: 8 of 8 responses could not be judged (allowed: 2%" in capsys.readouterr().err
     assert not (tmp_path / "run" / "state").exists()
 
 
 def test_a_step_without_a_group_is_skipped_with_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tasks = {"task": "arith@train", "options": {"size": 8}, "verifier": f"{PLUGIN}:always"}
+    tasks = problems(2, 8, f"{JUDGES}:always")
     groups = {"problems": 2, "samples": 2, "refill": 1}
-    assert train(tmp_path, tasks=tasks, groups=groups, evaluation={}, steps=2) == 0
+    assert train(tmp_path, tasks=tasks, groups=groups, evaluation={}) == 0
     assert "no group was kept: no update" in capsys.readouterr().out
     line = metrics(tmp_path / "run")[0]
     assert (line["groups"], line["groups_kept"], line["rounds"]) == (4, 0, 2)
@@ -164,8 +166,7 @@ def test_a_step_without_a_group_is_skipped_with_a_message(tmp_path: Path, capsys
 
 def test_groups_are_refilled_until_there_are_enough(tmp_path: Path) -> None:
     groups = {"problems": 3, "samples": 4, "max_reward": 0.9, "refill": 20}
-    tasks = {"task": "arith@train", "options": {"size": 64, "levels": [3]}}
-    assert train(tmp_path, tasks=tasks, groups=groups, evaluation={}, steps=1, trainer={"name": NUDGE}) == 0
+    assert train(tmp_path, tasks=problems(3), groups=groups, evaluation={}, steps=1, trainer={"name": NUDGE}) == 0
     (line,) = metrics(tmp_path / "run")
     assert line["groups_kept"] == 3 < line["groups"]
     assert line["seen"] == 12
@@ -175,7 +176,7 @@ def test_a_disk_that_is_full_stops_the_run_and_leaves_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(model: Any, path: Path, state: Any) -> None:
-        if "step-00004" in path.name:
+        if "step-00002" in path.name:
             raise OSError(28, "No space left on device")
         save(model, path, state)
 
@@ -184,26 +185,26 @@ def test_a_disk_that_is_full_stops_the_run_and_leaves_the_last_checkpoint(
     assert train(tmp_path, evaluation={}) == 1
     error = capsys.readouterr().err
     assert "No space left on device" in error
-    assert "the state after step 2 is intact" in error
-    assert [path.name for path in sorted((tmp_path / "run/checkpoints").iterdir())] == ["step-00002"]
+    assert "the state after step 1 is intact" in error
+    assert [path.name for path in sorted((tmp_path / "run/checkpoints").iterdir())] == ["step-00001"]
     monkeypatch.setattr(checkpoint, "save_model", save)
     assert train(tmp_path, evaluation={}) == 0
-    assert len(weights(tmp_path / "run", 4)) > 100_000
+    assert len(weights(tmp_path / "run", 2)) > 100_000
 
 
 def test_a_state_that_cannot_be_written_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(folder: Path, *rest: Any) -> None:
-        (folder / "half").write_text("half of it")
-        raise RuntimeError("PytorchStreamWriter failed writing file")
+    def full(folder: Path, weights: Any, trainer: Any, progress: state.Progress) -> None:
+        write_state(folder, weights, trainer, progress)
+        if progress.step == 2:
+            raise RuntimeError("PytorchStreamWriter failed writing file")
 
-    assert train(tmp_path, evaluation={}, steps=2) == 0
-    (tmp_path / "run/config.yaml").write_text((tmp_path / "run/config.yaml").read_text().replace("steps: 2", "steps: 4"))
+    write_state = state.write_state
     monkeypatch.setattr(loop, "write_state", full)
-    assert train(tmp_path, evaluation={}, steps=4) == 1
+    assert train(tmp_path, evaluation={}) == 1
     assert "PytorchStreamWriter failed" in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "run/state").iterdir()] == ["step-00002"]
+    assert [path.name for path in (tmp_path / "run/state").iterdir()] == ["step-00001"]
 
 
 def test_a_curriculum_widens_blocks_for_training_before_rollouts(tmp_path: Path) -> None:
@@ -274,3 +275,35 @@ def test_metrics_go_to_tensorboard_when_asked(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     assert train(tmp_path, trackers=["tensorboard"], evaluation={}, steps=1) == 0
     assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+
+
+def test_the_gap_between_sampler_and_trainer_is_measured(tmp_path: Path) -> None:
+    assert (
+        train(tmp_path, trainer="tracerl", tasks=problems(3), evaluation={}, steps=1, groups={"problems": 6, "samples": 4}) == 0
+    )
+    (line,) = metrics(tmp_path / "run")
+    assert 0 < line["gap_mean"] < 1e-5
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_metrics_go_to_a_tracker_when_asked(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    module = types.ModuleType(name)
+    vars(module).update(
+        init=lambda **options: calls.append(options),
+        log=lambda numbers, step: calls.append((step, numbers)),
+        finish=lambda: calls.append("finished"),
+    )
+    monkeypatch.setitem(sys.modules, name, module)
+    (tracker,) = open_trackers([name], tmp_path / "run", "mine", {"seed": 3})
+    log = MetricsLog(tmp_path / "metrics.jsonl", 0, [tracker])
+    log.write({"step": 2, "reward": 0.5, "message": "text is not a number"})
+    log.close()
+    assert calls[0]["project"] == "mine"
+    assert calls[0]["name"] == "run"
+    assert calls[1:] == [(2, {"step": 2.0, "reward": 0.5}), "finished"]
+
+
+def test_a_tracker_that_is_not_installed_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path, trackers=["trackio"], steps=1) == 2
+    assert "trackio is not installed; install it with `pip install trackio`" in capsys.readouterr().err

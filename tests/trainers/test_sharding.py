@@ -5,6 +5,7 @@ a large `eps`, since with the usual one it takes the sign of gradients that are 
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from unmask.harness.models.checkpoint import EMBEDDED
 
-from .runs import PLUGIN, metrics, train, write
+from .runs import JUDGES, PLUGIN, metrics, problems, train, write
 
 TRACERL = {"lr": 1e-3, "eps": 1e-2}
 CHANGES: dict[str, Any] = {
-    "tasks": {"task": "arith@train", "options": {"size": 64, "levels": [3]}},
+    "tasks": problems(3),
     "steps": 2,
     "checkpoints": {"every": 1},
     "groups": {"problems": 5, "samples": 4},
@@ -64,10 +66,37 @@ def test_two_processes_make_the_update_of_one_and_resume_as_one(tmp_path: Path) 
     torch.set_num_threads(threads)
 
 
+def tied(folder: Path) -> Path:
+    """The embedded model with its embedding as the head: no good, but of another layout."""
+    shutil.copytree(EMBEDDED["demo"], folder)
+    weights = load_file(folder / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+    return folder
+
+
 @pytest.mark.slow
-def test_a_sharded_run_does_not_go_on_without_torchrun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    changes: dict[str, Any] = {"steps": 1, "evaluation": {}, "lora": {"rank": 2, "alpha": 4}}
-    done = torchrun(2, tmp_path, "run", **changes)
+def test_tied_weights_a_value_model_and_a_reference_are_sharded_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = {**TRACERL, "name": "tracerl", "value": "separate", "kl": "reference", "kl_coef": 0.1}
+    tasks = problems(3, verifier=f"{JUDGES}:digits")
+    changes = {**CHANGES, "model": str(tied(tmp_path / "tied")), "trainer": options, "tasks": tasks}
+    done = torchrun(2, tmp_path, "two", **changes)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert train(tmp_path, **changes) == 2
+    assert train(tmp_path, out="one", **changes) == 0
+    assert furthest(tmp_path / "one", tmp_path / "two") < 1e-5
+    for ours, theirs in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
+        assert theirs["grad_norm"] == pytest.approx(ours["grad_norm"], rel=1e-3)
+        assert ours["grad_norm"] > 0
+    assert train(tmp_path, out="two", **changes) == 2
     assert "the run was started with torchrun (any number of processes); go on in the same way" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_adapters_are_trained_under_torchrun(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {**CHANGES, "lora": {"rank": 2, "alpha": 4}, "trainer": {**TRACERL, "name": "tracerl"}}
+    done = torchrun(2, tmp_path, "two", **changes)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert train(tmp_path, out="one", **changes) == 0
+    assert furthest(tmp_path / "one", tmp_path / "two") < 1e-5

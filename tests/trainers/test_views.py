@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unmask.harness.models.model import Model
 from unmask.trainers.collecting import collected
+from unmask.trainers.curriculum import widen
 from unmask.trainers.engine import Engine, EngineOptions
 from unmask.trainers.masking import MaskRule, generator, matched_views, random_views, semi_autoregressive_views
 from unmask.trainers.traces import GIVEN, NEVER, Trace, trace_of
 from unmask.trainers.views import shrunk, trace_views
 
-from .conftest import block_rollouts, full_rollouts
+from .conftest import block_rollouts, full_rollouts, judged
 
 
 def a_trace(prompt: int, steps: list[int], width: int, length: int | None = None, first: int | None = None) -> Trace:
@@ -67,7 +68,7 @@ def test_larger_blocks_than_the_sampler_used_keep_its_order(tiny: Callable[..., 
     """Block expansion: rollouts of blocks of 4, trained as blocks of 8; the half block at the end stays masked."""
     model = tiny("sdar")
     (rollout,) = block_rollouts(model, [6], tokens=5, block_size=4, steps_per_block=4)
-    trace = trace_of(rollout, Engine(model, EngineOptions(), 1).layout, block_size=8)
+    trace = trace_of(widen(judged(rollout, 1.0), 8).rollout, Engine(model, EngineOptions(), 1).layout)
     assert (trace.first, trace.width, len(trace.ids)) == (0, 8, 16)
     views = trace_views(trace)
     assert [int(target.sum()) for target in views.target] == [1] * rollout.length

@@ -15,7 +15,7 @@ class Browser {
     this.current = -1;
     this.search = 0;
     this.node = section("samples", "Samples", this.filterBar(), this.body());
-    this.refresh();
+    this.ready = this.refresh();
   }
 
   filterBar() {
@@ -83,7 +83,7 @@ class Browser {
     this.shown = this.sorted(found);
     this.page = 0;
     this.drawList();
-    if (!this.shown.includes(this.current)) this.open(this.shown[0] ?? -1, { quietly: true });
+    if (!this.shown.includes(this.current)) await this.open(this.shown[0] ?? -1, { quietly: true });
   }
 
   passes(row) {

@@ -62,10 +62,13 @@ function histogram({ title, low, width, counts, means }, names) {
   return el("figure", { class: "card" }, el("h3", {}, title[0].toUpperCase() + title.split(",")[0].slice(1), el("span", { class: "soft" }, ` · ${described.join(" · ")}`)), picture);
 }
 
-// A moving average, which shows where a noisy curve is going.
-function smooth(values, share = 0.8) {
-  let level = values[0];
-  return values.map((value) => (level = share * level + (1 - share) * value));
+// A moving average over neighbours on both sides, which shows where a noisy curve is going and does not lag behind it.
+function smooth(values) {
+  const reach = Math.max(1, Math.round(values.length / 20));
+  return values.map((_, place) => {
+    const near = values.slice(Math.max(place - reach, 0), place + reach + 1);
+    return near.reduce((sum, value) => sum + value, 0) / near.length;
+  });
 }
 
 function curveChart(name, curves) {

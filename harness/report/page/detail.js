@@ -117,9 +117,12 @@ const ROWS = 100; // samples in a portion, as in chunks.py
 function verdictList(entry) {
   const answers = entry.x !== undefined && entry.w !== undefined ? marked(entry.x, entry.w) : null;
   const outcome = entry.df ? marked(entry.df[1], entry.df[0]) : null;
+  const [left, right] = answers && entry.x !== entry.w ? answers : [[entry.x], [entry.w]];
+  const short = answers && entry.x.length + entry.w.length <= 40 && !`${entry.x}${entry.w}`.includes("\n");
   const rows = [
-    entry.x !== undefined && ["extracted", code(answers && entry.x !== entry.w ? answers[0] : [entry.x], entry.x), ""],
-    entry.w !== undefined && ["expected", code(answers && entry.x !== entry.w ? answers[1] : [entry.w], entry.w), "right"],
+    short && ["extracted", [el("code", {}, left), el("span", { class: "then" }, "expected"), el("code", { class: "right" }, right)], ""],
+    !short && entry.x !== undefined && ["extracted", code(left, entry.x), ""],
+    !short && entry.w !== undefined && ["expected", code(right, entry.w), "right"],
     entry.d && ["reason", entry.d, ""],
     entry.ft?.number && ["failed test", `number ${entry.ft.number}`, ""],
     entry.ft?.test && ["statement", code([entry.ft.test], entry.ft.test), ""],
@@ -139,6 +142,8 @@ function marked(one, other) {
   while (start < Math.min(one.length, other.length) && one[start] === other[start]) start += 1;
   let end = 0;
   while (end < Math.min(one.length, other.length) - start && one.at(-1 - end) === other.at(-1 - end)) end += 1;
+  // Two long texts that have nothing in common need no marks.
+  if (start + end === 0 && Math.max(one.length, other.length) > 40) return [[one], [other]];
   return [one, other].map((text) => {
     const middle = text.slice(start, text.length - end);
     return [text.slice(0, start), middle && el("mark", {}, middle), text.slice(text.length - end)];

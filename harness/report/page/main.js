@@ -14,6 +14,7 @@ async function start() {
   const sections = [scores(data), training(data), breakdown(data), browser?.node].filter(Boolean);
   $("#main").replaceChildren(lead(data), ...sections, el("footer", { class: "soft small" }, `unmask ${data.version}`));
   $("#sections").append(...sections.map((part) => el("a", { href: `#${part.id}` }, $("h2", part).textContent)));
+  await browser?.ready;
   const asked = /^#sample-(\d+)$/.exec(location.hash);
   if (browser && asked && Number(asked[1]) <= data.index.sample.length) {
     await browser.open(Number(asked[1]) - 1);
@@ -62,4 +63,7 @@ function keys(event, browser) {
   return found;
 }
 
-start();
+start().catch((error) => {
+  $("#main").prepend(el("p", { class: "note", role: "alert" }, `This page could not be drawn: ${error.message}`));
+  throw error;
+});

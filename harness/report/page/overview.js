@@ -23,9 +23,11 @@ function lead(data) {
 }
 
 function conditionsLine({ decode, seed }) {
-  const rule = decode.remasking === "dynamic" ? `dynamic ${decode.threshold}` : decode.remasking;
-  const parts = [rule, `block ${decode.block_size}`, plural(decode.steps_per_block, "step"), `temperature ${decode.temperature}`, `at most ${count(decode.max_new_tokens)} tokens`, `seed ${seed}`];
-  return parts.join(" · ");
+  const named = decode.algorithm === "block" ? decode.remasking : decode.algorithm;
+  const rule = named === "dynamic" ? `dynamic ${decode.threshold}` : named;
+  const steps = decode.steps_per_block && plural(decode.steps_per_block, "step");
+  const limit = decode.max_new_tokens && `at most ${count(decode.max_new_tokens)} tokens`;
+  return [rule, `block ${decode.block_size}`, steps, `temperature ${decode.temperature}`, limit, `seed ${seed}`].filter(Boolean).join(" · ");
 }
 
 function headline(data) {
@@ -213,11 +215,13 @@ function training(data) {
   if (!names.length) return null;
   const charts = names.map((name) => curveChart(name, data.runs.map((run) => run.curves.find((curve) => curve.name === name))));
   const [first, rest] = [charts.slice(0, 12), charts.slice(12)];
+  const configs = data.runs.map((run) => run.config.length > 0 && pairsList(run.config, new Set()));
   return section(
     "training",
     "Training",
     el("div", { class: "curves" }, first),
     rest.length > 0 && el("details", {}, el("summary", {}, `${rest.length} more curves`), el("div", { class: "curves" }, rest)),
+    configs.some(Boolean) && el("details", {}, el("summary", {}, "Settings"), el("div", { class: "settings" }, configs)),
   );
 }
 

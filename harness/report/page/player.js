@@ -32,6 +32,7 @@ class Trajectory {
     const step = Math.max(...this.steps.slice(first, last + 1));
     const initial = changes.length && changes[0].kind !== "insert" ? changes[0].before : this.pieces[last];
     const states = [{ at: step, text: initial, kind: "fixed" }];
+    // "remask" makes it a mask, "unmask" fixes it again, the others replace it.
     for (const { at, after, kind } of changes) states.push({ at, text: kind === "remask" ? null : after, kind });
     // A token that is masked again is fixed once more before the end; the record does not say when.
     if (changes.length && states.at(-1).text === null) states.push({ at: this.length - 1, text: this.pieces[last], kind: "edit" });
@@ -77,7 +78,7 @@ class Player {
     this.timer = null;
     this.inspected = -1;
     this.followers = [];
-    this.node = el("div", { class: "player", role: "group", "aria-label": `Trajectory${name ? ` of run ${name}` : ""}` }, this.controls(), this.strip(), this.readoutLine(), this.tokens(), this.inspectLine(), this.eventList());
+    this.node = el("div", { class: "player", role: "group", "aria-label": `Trajectory${name ? ` of run ${name}` : ""}` }, this.controls(), this.tokens(), this.strip(), this.readoutLine(), this.inspectLine(), this.eventList());
     this.shade(remembered("unmask-shade", "confidence"));
     this.show(this.done);
   }
@@ -140,8 +141,8 @@ class Player {
       node.style.setProperty("--order", String((100 * cell.step) / Math.max(this.trajectory.length - 1, 1)));
       cell.node = node;
       cell.base = node.className;
-      const ending = rewards.filter(([, to]) => start < to && end >= to && end > start);
-      return [edge, node, ending.map((reward) => this.gain(reward))];
+      cell.gains = rewards.filter(([, to]) => start < to && end >= to && end > start).map((reward) => this.gain(reward));
+      return [edge, node, cell.gains];
     });
     this.area = el("div", { class: "tokens", tabindex: 0, role: "group", "aria-label": "Response, token by token; arrow keys walk the tokens" }, nodes);
     this.area.addEventListener("pointerover", (event) => this.inspect(Number(event.target.closest("[data-cell]")?.dataset.cell ?? -1)));
@@ -163,7 +164,7 @@ class Player {
     const { events } = this.trajectory;
     if (!events.length) return null;
     const items = events.map(({ at, position, before, after, kind }) =>
-      el("li", {}, el("button", { type: "button", click: () => { this.pause(); this.seek(at + 1); } }, `step ${at + 1}`), ` ${kind} at token ${position + 1}: `, el("code", {}, visible(before)), " → ", el("code", {}, kind === "remask" ? "mask" : visible(after))),
+      el("li", {}, el("button", { type: "button", click: () => { this.pause(); this.seek(at + 1); } }, `step ${at + 1}`), ` ${kind} at token ${position + 1}: `, el("code", {}, kind === "unmask" ? "mask" : visible(before)), " → ", el("code", {}, kind === "remask" ? "mask" : visible(after))),
     );
     return el("details", { open: events.length <= 6 }, el("summary", {}, plural(events.length, "change"), " to tokens that were fixed"), el("ul", { class: "events" }, items));
   }
@@ -218,11 +219,15 @@ class Player {
     const { trajectory } = this;
     this.done = done;
     const open = this.openBlock(done);
-    for (const cell of trajectory.cells) this.paint(cell, trajectory.read(cell, done), done, open);
+    let fixed = 0;
+    for (const cell of trajectory.cells) {
+      const state = trajectory.read(cell, done);
+      if (state && state.text !== null) fixed += cell.last - cell.first + 1;
+      this.paint(cell, state, done, open);
+    }
     this.bars.forEach((bar, at) => bar.classList.toggle("done", at < done));
     this.slider.value = String(done);
     this.slider.setAttribute("aria-valuetext", `step ${done} of ${trajectory.length}`);
-    const fixed = trajectory.steps.filter((step) => step < done).length;
     this.readout.replaceChildren("step ", el("b", {}, `${done} / ${trajectory.length}`), ` · ${fixed} of ${plural(trajectory.steps.length, "token")}`, open === null ? "" : ` · block ${open + 1}`);
   }
 
@@ -245,6 +250,7 @@ class Player {
     const reading = text ?? cell.states[0].text;
     const painted = `${marks}\n${reading}`;
     if (cell.painted === painted) return;
+    for (const gain of cell.gains) gain.classList.toggle("to-come", text === null);
     if (cell.reading !== reading) cell.node.replaceChildren(...written(reading));
     cell.node.className = marks ? `${cell.base} ${marks}` : cell.base;
     [cell.painted, cell.reading] = [painted, reading];
