@@ -120,6 +120,7 @@ FOR_VERL = [
                 ("index", pa.int64()),
                 ("split", pa.string()),
                 ("problem_id", pa.string()),
+                ("question", pa.string()),
                 ("data_revision", pa.string()),
                 ("verifier", pa.string()),
                 ("verifier_options", pa.string()),
