@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple
 from ..benchmarks.base import Benchmark
 from ..rewards.errors import InputError, nearest
 from ..rewards.groups import is_group
-from ..rewards.records import Completion, Problem, Verdict
+from ..rewards.records import Completion, Problem, StepReward, Verdict
 from ..rewards.serde import dump_line, encode, read_jsonl
 from ..rewards.verifier import Verifier
 from .evaluate import completion_of, nothing_generated
@@ -58,6 +58,7 @@ class Scored:
     seconds: float
     detail: str
     parts: dict[str, float]
+    step_rewards: tuple[StepReward, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +283,7 @@ def _scored(item: _Item, verdict: Verdict) -> Scored:
         round(verdict.seconds, 6),
         verdict.detail,
         verdict.parts,
+        verdict.step_rewards,
     )
 
 

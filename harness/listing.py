@@ -21,6 +21,7 @@ def print_lists(what: str | None) -> None:
         "models": _models,
         "decoders": _decoders,
         "verifiers": _verifiers,
+        "process-rewards": _process_rewards,
         "trainers": _trainers,
     }
     for name, show in lists.items():
@@ -73,7 +74,7 @@ def _settings(settings: Mapping[str, Any]) -> str:
 
 
 def _verifiers() -> None:
-    rows = [(name, *_described(name)) for name in known_names("unmask.verifiers", VERIFIERS)]
+    rows = [(name, *_described(name, "unmask.verifiers", VERIFIERS)) for name in known_names("unmask.verifiers", VERIFIERS)]
     print_rows(("verifier", "what", "options"), rows)
     print(
         "your own: package.module:attribute or file.py:attribute, a function reward(problem, completion) -> float is enough;\n"
@@ -81,9 +82,20 @@ def _verifiers() -> None:
     )
 
 
-def _described(name: str) -> tuple[str, str]:
-    """The first sentence of a verifier's docstring, and its options."""
-    found = load_object(name, "unmask.verifiers", VERIFIERS)
+def _process_rewards() -> None:
+    from .process.base import GROUP, PROCESS_REWARDS, WITH_STEPS
+
+    rows = [(name, *_described(name, "unmask.verifiers", VERIFIERS)) for name in WITH_STEPS]
+    rows += [(name, *_described(name, GROUP, PROCESS_REWARDS)) for name in known_names(GROUP, PROCESS_REWARDS)]
+    print_rows(("process reward", "what", "options"), rows)
+    print(
+        "your own: a verifier whose verdicts have step rewards, or a class with rewards(items, context) (docs/process-rewards.md)"
+    )
+
+
+def _described(name: str, group: str, builtin: Mapping[str, str]) -> tuple[str, str]:
+    """The first sentence of a plug-in's docstring, and its options."""
+    found = load_object(name, group, builtin)
     what = " ".join((inspect.getdoc(found) or "").partition("\n\n")[0].split())
     options = ", ".join(field.name for field in dataclasses.fields(found)) if dataclasses.is_dataclass(found) else ""
     return what.partition(". ")[0].rstrip("."), options

@@ -53,11 +53,11 @@ class DecodeConfig:
     `sub_block_size` opens a block part by part (Fast-dLLM v2); `horizon` limits the masks that are visible behind the open block
     of a prefix cache; `force_first_token` fixes only the first token of a block in its first pass (Fast-dLLM and dLLM-RL on
     Dream). `cache`: `exact` changes nothing (a model with full attention then recomputes everything, and the record says
-    `none`); `prefix` and `dual` are Fast-dLLM's, approximate. `eos_early_stop` leaves an open block as soon as
-    a stop and all before it are fixed; `full_length` decodes to the end whatever comes, as LLaDA's, Dream's and LLaDA2.1's own
-    code does: neither changes the response, only the passes and what lies behind the stop. `never` says which tokens are never
-    drawn: the mask and embedding rows without a token (`unused`), only the `mask`, or `nothing`, which is there to reproduce
-    other code.
+    `none`, which block models take too, to show the same); `prefix` and `dual` are Fast-dLLM's, approximate. `eos_early_stop`
+    leaves an open block as soon as a stop and all before it are fixed; `full_length` decodes to the end whatever comes, as
+    LLaDA's, Dream's and LLaDA2.1's own code does: neither changes the response, only the passes and what lies behind the stop.
+    `never` says which tokens are never drawn: the mask and embedding rows without a token (`unused`), only the `mask`, or
+    `nothing`, which is there to reproduce other code.
     """
 
     algorithm: Algorithm = "block"

@@ -56,6 +56,15 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class Gradient:
+    """A finite gradient that waits to be applied: this rank's share of the loss, the optimizers and their gradients' norms."""
+
+    loss: float
+    optimizers: tuple[Optimizer, ...]
+    norms: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Update:
     """What one update did: this rank's share of the loss, the norm of the gradient before clipping, the learning rate."""
 
@@ -124,10 +133,10 @@ class Engine:
         """The log-probability of every target under `network`, (m,), without gradient."""
         return self.per_target(work, lambda batch: self.scores(network, work, batch, self.hidden(network.model, batch)).logprob)
 
-    def update(self, work: Work, step: int, loss: Loss, backbone: Any, optimizers: Sequence[Optimizer]) -> Update:
-        """One update of what `optimizers` change, with the learning rate of the `step`-th.
+    def gradient(self, work: Work, loss: Loss, backbone: Any, optimizers: Sequence[Optimizer]) -> Gradient:
+        """The gradient of the loss over all of `work` in what `optimizers` change.
 
-        Raises FloatingPointError, nothing changed, where loss or gradient is not finite.
+        Raises FloatingPointError where loss or gradient is not finite.
         """
         total = 0.0
         for optimizer in optimizers:
@@ -139,19 +148,23 @@ class Engine:
                 (share * world_size()).backward()  # type: ignore[no-untyped-call]
                 total += float(share.detach())
         require_finite("loss", total)
-        norms = [optimizer.norm() for optimizer in optimizers]
+        norms = tuple(optimizer.norm() for optimizer in optimizers)
         for norm in norms:
             require_finite("gradient", norm)
+        return Gradient(total, tuple(optimizers), norms)
+
+    def apply(self, gradient: Gradient, step: int) -> Update:
+        """Change the weights, with the learning rate of the `step`-th update."""
         factor = lr_factor(step, self.total_steps, self.options)
-        for optimizer, norm in zip(optimizers, norms, strict=True):
+        for optimizer, norm in zip(gradient.optimizers, gradient.norms, strict=True):
             optimizer.step(norm, factor)
-        return Update(total, norms[0], optimizers[0].options.lr * factor)
+        return Update(gradient.loss, gradient.norms[0], gradient.optimizers[0].options.lr * factor)
 
     @contextmanager
     def all_or_nothing(self, optimizers: Sequence[Optimizer], updates: int) -> Iterator[None]:
         """Undo what a block of that many updates did to weights and optimizers when it raises FloatingPointError.
 
-        A single update changes nothing before it raises; only several need a copy to go back to.
+        A single update changes nothing before it raises; only several need a copy to go back to, kept in host memory.
         """
         backups = [optimizer.backup() for optimizer in optimizers] if updates > 1 else []
         try:

@@ -6,7 +6,6 @@ whose gradient is not finite changes nothing and raises. State is restored exact
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -103,17 +102,23 @@ class Optimizer:
             for index, master in state["masters"].items():
                 self._masters[int(index)].copy_(master)
 
-    def backup(self) -> dict[str, Any]:
-        """A copy of weights and state."""
-        weights = [parameter.detach().clone() for parameter in self.parameters]
-        return {"weights": weights, "state": deepcopy(self.state_dict())}
+    def backup(self) -> list[Tensor]:
+        """A copy of this rank's weights and state, in host memory."""
+        return [_local(tensor).to("cpu", copy=True) for tensor in self._tensors()]
 
-    def restore(self, backup: Mapping[str, Any]) -> None:
+    @torch.no_grad()
+    def restore(self, backup: Sequence[Tensor]) -> None:
         """Undo all that happened since `backup`."""
-        with torch.no_grad():
-            for parameter, weight in zip(self.parameters, backup["weights"], strict=True):
-                parameter.copy_(weight)
-        self.load_state_dict(backup["state"])
+        if len(backup) < len(self._tensors()):
+            self._adamw.state.clear()  # the copy is from before the first update
+        for tensor, kept in zip(self._tensors(), backup, strict=True):
+            _local(tensor).copy_(kept)
+
+    def _tensors(self) -> list[Tensor]:
+        """Weights, float32 copies and moments."""
+        masters = [m for p, m in zip(self.parameters, self._masters, strict=True) if m is not p]
+        moments = [value for master in self._masters for value in self._adamw.state.get(master, {}).values()]
+        return [tensor.detach() for tensor in (*self.parameters, *masters, *moments)]
 
 
 def require_finite(name: str, value: float) -> None:
@@ -125,6 +130,10 @@ def require_finite(name: str, value: float) -> None:
 def _master(parameter: nn.Parameter) -> Tensor:
     narrow = torch.finfo(parameter.dtype).bits < 32
     return parameter.detach().float().requires_grad_() if narrow else parameter
+
+
+def _local(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def _by_kind(tensors: Sequence[Tensor]) -> list[list[Tensor]]:

@@ -21,7 +21,7 @@ from ..rewards.steps import total
 from .advantages import Baseline, Overlength, group_advantages, with_overlength
 from .checkpoint import save_policy
 from .copies import copy_network
-from .engine import Engine, EngineOptions, Work, require
+from .engine import Engine, EngineOptions, Gradient, Work, require
 from .metrics import Meter
 from .objective import Estimator, Weights, kl_term, policy_term, token_weights, truncated_importance
 from .optimizing import Optimizer
@@ -134,13 +134,13 @@ class PolicyTrainer:
         parts = self._parts(self._lessons(samples, meter))
         works = [self.engine.pack([x.trace for x in part], [x.views for x in part]) for part in parts]
         meter.add(rows=sum(work.table.rows for work in works), tokens_trained=sum(len(work.table) for work in works))
-        with self.engine.training(*self._networks()), self.engine.all_or_nothing(self._optimizers(), self._updates):
+        updates = self.options.minibatches * self.options.epochs
+        with self.engine.training(*self._networks()), self.engine.all_or_nothing(self._optimizers(), updates):
             terms = [self._terms(work, part) for work, part in zip(works, parts, strict=True)]
             self._before_updates(works, parts, terms, meter)
-            for _ in range(self.options.epochs):
+            for epoch in range(self.options.epochs):
                 for work, term in zip(works, terms, strict=True):
-                    self._update(work, term, meter)
-            self._after_updates(works, terms, meter)
+                    self._update(work, term, meter, last=epoch == self.options.epochs - 1)
         for work, part, term in zip(works, parts, terms, strict=True):
             if self.contexts_match and self.options.old == "trainer" and term.old_known:
                 meter.gap(_gap(work, part, term))
@@ -229,19 +229,24 @@ class PolicyTrainer:
     def _before_updates(self, works: list[Work], parts: list[list[Lesson]], terms: list[Terms], meter: Meter) -> None:
         """For what needs the whole of the work before the first update."""
 
-    def _after_updates(self, works: list[Work], terms: list[Terms], meter: Meter) -> None:
-        """For what is trained besides the policy."""
+    def _gradients_besides(self, work: Work, terms: Terms, meter: Meter, *, last: bool) -> list[Gradient]:
+        """For what is trained besides the policy; `last` in the last epoch over the work."""
+        return []
 
-    def _update(self, work: Work, terms: Terms, meter: Meter) -> None:
+    def _update(self, work: Work, terms: Terms, meter: Meter, *, last: bool) -> None:
+        """All gradients are there, and finite, before any is applied."""
         if work.counts.targets == 0:
             return
 
         def loss(batch: Batch, hidden: Tensor) -> Tensor:
             return self._loss(work, terms, batch, hidden, meter)
 
-        backbone = self.engine.network.model
-        meter.update(self.engine.update(work, self.steps_done, loss, backbone, self._policy_optimizers()))
+        gradient = self.engine.gradient(work, loss, self.engine.network.model, self._policy_optimizers())
         terms.old_known = True
+        besides = self._gradients_besides(work, terms, meter, last=last)
+        meter.update(self.engine.apply(gradient, self.steps_done))
+        for other in besides:
+            self.engine.apply(other, self.steps_done)
 
     def _loss(self, work: Work, terms: Terms, batch: Batch, hidden: Tensor, meter: Meter) -> Tensor:
         options, slots = self.options, batch.slots
@@ -263,11 +268,6 @@ class PolicyTrainer:
         return (terms.weight[slots] * loss).sum()
 
     # State.
-
-    @property
-    def _updates(self) -> int:
-        """How many calls of an optimizer a step makes."""
-        return int(self.options.minibatches * self.options.epochs)
 
     def _policy_optimizers(self) -> list[Optimizer]:
         """The optimizers that the policy's loss drives."""

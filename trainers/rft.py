@@ -53,7 +53,8 @@ class RFT:
             work = self.engine.pack(traces, views)
             if work.counts.targets:  # of all ranks: either every rank makes an update or none does
                 loss, optimizers = partial(self._loss, work), [self.engine.optimizer]
-                update = self.engine.update(work, self.done, loss, self.engine.network.model, optimizers)
+                gradient = self.engine.gradient(work, loss, self.engine.network.model, optimizers)
+                update = self.engine.apply(gradient, self.done)
                 metrics |= {"loss": all_sum(update.loss), "grad_norm": update.grad_norm, "lr": update.lr}
                 metrics |= {"tokens_trained": work.counts.targets}
         self.done += 1

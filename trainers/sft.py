@@ -2,8 +2,8 @@
 
 `semi-ar` hides tokens of one block at a time, earlier blocks clean and, for full attention, later ones hidden. `random` hides
 tokens of the whole response with one probability. `trace` uses the order of a sampler: the record's, or with `collect` the one
-in which the model itself would fix the answer's tokens. Masks are drawn anew in every epoch. `supervised` makes a sample of a
-conversation and an answer; rewards only select (`min_reward`).
+in which the model itself would fix the answer's tokens. Masks are drawn anew whenever a sample comes again. `supervised` makes a
+sample of a conversation and an answer; rewards only select (`min_reward`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,7 +64,6 @@ class SFT:
         self.options = decode(SFTOptions, options, "trainer")
         self.engine = Engine(model, self.options, total_steps)
         self.steps_done = 0
-        self._epochs: dict[str, int] = {}
 
     def step(self, samples: Sequence[Sample]) -> dict[str, float]:
         """One update on all samples whose reward is high enough; returns metrics."""
@@ -93,9 +92,7 @@ class SFT:
         options = self.options
         if options.views == "trace":
             return trace_views(trace, default_shrink(options.shrink, self.engine.layout.attention))
-        name = f"{sample.task}/{sample.problem_id}/{sample.rollout.sample}"
-        epoch = self._epochs[name] = self._epochs.get(name, -1) + 1
-        random = generator(options.seed, name, epoch)
+        random = generator(options.seed, sample.task, sample.problem_id, sample.rollout.sample, self.steps_done)
         share: Literal["block", "sequence"] = "block" if options.views == "semi-ar" else "sequence"
         rule = MaskRule(options.lower, options.upper, share, options.inverse_t)
         if options.views == "semi-ar" and self.engine.layout.attention == "full":
@@ -117,16 +114,16 @@ class SFT:
 
         engine = self.engine
         with engine.all_or_nothing([engine.optimizer], 1):
-            meter.update(engine.update(work, self.steps_done, loss, engine.network.model, [engine.optimizer]))
+            gradient = engine.gradient(work, loss, engine.network.model, [engine.optimizer])
+            meter.update(engine.apply(gradient, self.steps_done))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the network's weights that the next step depends on."""
-        return {"steps_done": self.steps_done, "epochs": dict(self._epochs), "optimizer": self.engine.optimizer.state_dict()}
+        return {"steps_done": self.steps_done, "optimizer": self.engine.optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on exactly where `state_dict` was taken."""
         self.steps_done = int(state["steps_done"])
-        self._epochs = dict(state["epochs"])
         self.engine.optimizer.load_state_dict(state["optimizer"])
 
     def save(self, path: Path) -> None:

@@ -69,16 +69,15 @@ def shard(network: Any, compute: str) -> None:
     for unit in [*network.model.layers, network.model, *([] if tied else [head])]:
         fully_shard(unit, mesh=mesh, mp_policy=policy, ignored_params={head.weight} if tied else set())
         unit.set_force_sum_reduction_for_comms(True)  # gloo has no mean
-    if tied:  # it belongs to two units, so every rank keeps it whole
-        replicate(head.weight)
-        head.register_forward_pre_hook(lambda module, inputs: (inputs[0].to(module.weight.dtype),))
-    network.compute_dtype = compute
+    if tied:
+        _replicate(head)
 
 
-def replicate(weight: Tensor) -> None:
-    """Have the gradient of a weight that every rank holds whole averaged over the ranks, as that of sharded weights is."""
-    if dist.is_initialized() and weight.requires_grad:
-        weight.register_hook(averaged)  # type: ignore[no-untyped-call]
+def _replicate(head: Any) -> None:
+    """An embedding that is the head as well belongs to two units: every rank keeps it whole, and averages its gradient here."""
+    if head.weight.requires_grad:
+        head.weight.register_hook(averaged)
+    head.register_forward_pre_hook(lambda module, inputs: (inputs[0].to(module.weight.dtype),))
 
 
 def averaged(gradient: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..harness.records import Sample
-from .engine import Work, require
+from .engine import Gradient, Work, require
 from .metrics import Meter
 from .optimizing import Optimizer
 from .packing import Batch
@@ -137,24 +137,18 @@ class TraceRL(PolicyTrainer):
         size = torch.bincount(work.table.sample)[work.table.sample].to(loss.device)[slots]
         return (loss / size / work.counts.responses).sum()
 
-    def _after_updates(self, works: list[Work], terms: list[Terms], meter: Meter) -> None:
-        """A value model of its own is trained after the policy, on the same targets and values."""
+    def _gradients_besides(self, work: Work, terms: Terms, meter: Meter, *, last: bool) -> list[Gradient]:
+        """A value model of its own is trained on the policy's targets, once per step, on the values from before it."""
         critic = self.critic
-        if critic is None or critic.shared or self.steps_done % self.options.value_every:
-            return
-        for work, term in zip(works, terms, strict=True):
-            if work.counts.targets:
-                meter.add(value_loss=self._train_critic(critic, work, term), value_updates=1)
+        if critic is None or critic.shared or not last or self.steps_done % self.options.value_every:
+            return []
 
-    def _train_critic(self, critic: ValueModel, work: Work, terms: Terms) -> float:
         def loss(batch: Batch, hidden: Tensor) -> Tensor:
             return self._value_loss(work, terms, batch, hidden)
 
-        return self.engine.update(work, self.steps_done, loss, critic.backbone, [critic.optimizer]).loss
-
-    @property
-    def _updates(self) -> int:
-        return super()._updates + (self.critic is not None and not self.critic.shared)
+        gradient = self.engine.gradient(work, loss, critic.backbone, [critic.optimizer])
+        meter.add(value_loss=gradient.loss, value_updates=1)
+        return [gradient]
 
     def _policy_optimizers(self) -> list[Optimizer]:
         shared = self.critic is not None and self.critic.shared

@@ -13,7 +13,10 @@ def add_parser(commands: Commands) -> None:
         epilog="example: unmask list tasks",
     )
     command.add_argument(
-        "what", nargs="?", choices=("tasks", "models", "decoders", "verifiers", "trainers"), help="default: everything"
+        "what",
+        nargs="?",
+        choices=("tasks", "models", "decoders", "verifiers", "process-rewards", "trainers"),
+        help="default: everything",
     )
     command.set_defaults(run=_list)
 

@@ -28,7 +28,8 @@ class BlockDecoder:
     """Decodes requests in completion order, up to `rows` at a time, none beyond `context` positions.
 
     `alignment` says where blocks begin; with `first_token` "ar" the first token of a block that holds none of the prompt is
-    predicted left to right, from the context alone, which therefore has to be kept first: nothing is fused.
+    predicted left to right, from the context alone, which therefore has to be kept first: nothing is fused. With `cache` "none"
+    every pass runs the whole context again: slow, and the same tokens, which is what it is there to show.
     """
 
     def __init__(
@@ -46,7 +47,8 @@ class BlockDecoder:
     ) -> None:
         self._denoiser, self._tokens, self._decode, self._context = denoiser, tokens, decode, context
         self._aligned, self._seeded = alignment == "absolute", first_token == "ar"
-        self._fuse = fuse and not self._seeded
+        self._cached = decode.cache == "exact"
+        self._fuse = (fuse and not self._seeded) or not self._cached
         self._usage = usage or Usage()
         self._longest = decode.max_new_tokens or context
         self._rows, self._limit = Rows(rows, denoiser.block_size, tokens.mask_id), rows
@@ -105,10 +107,10 @@ class BlockDecoder:
         row = self._rows.add(sequence, start)
         sequence.prefill = int(start > 0 and not self._fuse)
         # A twin's last state has moved on with its blocks; where that predicts a token, each row reads its own prompt.
-        if twin is not None and not self._seeded and not self._denoiser.shift:
+        if self._cached and twin is not None and not self._seeded and not self._denoiser.shift:
             self._denoiser.share(twin, row, start)
-        elif start > 0:
-            self._denoiser.prefill(row, list(ids[:start]))
+        elif self._cached:
+            self._run_context(row)
         self._seed_block(row)
 
     def _halve(self) -> None:
@@ -122,8 +124,16 @@ class BlockDecoder:
         self._limit = count // 2
         self._denoiser.reset(self._limit)
 
+    def _run_context(self, row: int) -> None:
+        """With the next pass, run everything before the open block of a row."""
+        sequence, start = self._rows.sequences[row], int(self._rows.start[row])
+        if start > 0:
+            self._denoiser.prefill(row, [*sequence.request.prompt_ids, *sequence.tokens][:start])
+
     def _seed_block(self, row: int) -> None:
         if self._seeded and self._rows.start[row] > 0 and bool(self._rows.masked[row].all()):
+            if not self._cached:
+                self._run_context(row)
             self._denoiser.settle()
             self._sampler.first_token(row, self._denoiser.next_logits(row))
 
@@ -133,6 +143,9 @@ class BlockDecoder:
         Returns which rows may leave their block.
         """
         rows, n = self._rows, self._rows.count
+        if not self._cached:
+            for row in range(n):
+                self._run_context(row)
         done = rows.done[:n].clone()
         hidden = self._denoiser.run(rows.start[:n], rows.token[:n], done)
         self._count(n)
@@ -154,7 +167,7 @@ class BlockDecoder:
         more = start + self._denoiser.block_size < sequence.total
         length = None if more and self._decode.full_length else self._tokens.length_of(sequence.tokens[: sequence.longest])
         if more and length is None:
-            if self._fuse:
+            if self._fuse and self._cached:
                 self._denoiser.keep(row, start, self._rows.token[row].clone())
             self._rows.advance(row)
             self._seed_block(row)

@@ -145,6 +145,8 @@ def _check_family(decode: DecodeConfig, family: Family, name: str) -> None:
     approximate = decode.cache in ("prefix", "dual")
     if decode.full_length and decode.eos_early_stop:
         raise InputError("decode.full_length and decode.eos_early_stop exclude each other")
+    if decode.cache == "none" and not full and decode.overshoot == "overwrite":
+        raise InputError("decode.cache=none: not together with overshoot=overwrite, which changes the context afterwards")
     if decode.horizon is not None and decode.cache != "prefix":
         raise InputError(f"decode.horizon={decode.horizon}: needs decode.cache=prefix")
     if approximate and (decode.guidance > 0 or decode.algorithm == "wino"):

@@ -34,7 +34,13 @@ PROCESS_REWARDS: Mapping[str, str] = MappingProxyType(
         "rollout": "unmask.harness.process.values:MonteCarlo",
     }
 )
-"""Those that need more than a verifier's worker. `arithmetic` and `tests` are verifiers."""
+"""Those that need more than a verifier's worker."""
+
+WITH_STEPS = ("arithmetic", "tests")
+"""The built-in verifiers whose verdicts have step rewards."""
+
+GROUP = "unmask.process_rewards"
+"""The entry point group of process rewards."""
 
 
 class Item(NamedTuple):
@@ -102,19 +108,17 @@ def load_process_reward(name: str, options: Mapping[str, Any]) -> ProcessReward:
     """Find a process reward by short name, `package.module:attribute` or `file.py:attribute`. Raises InputError."""
     from .verified import Verified
 
-    group, known = "unmask.process_rewards", {**VERIFIERS, **PROCESS_REWARDS}
+    known = {**VERIFIERS, **PROCESS_REWARDS}
     if name.endswith((".yaml", ".yml")):
         from ...rewards.plugins import load_verifier
 
         return Verified(load_verifier(name, **options))
-    if ":" not in name and name not in known_names(group, known):
+    if ":" not in name and name not in known_names(GROUP, known):
         if name in known_names("unmask.verifiers"):
             return Verified(as_verifier(load_object(name, "unmask.verifiers"), name, options))
-        hint = (
-            nearest(name, known) or f"; known: {', '.join(['arithmetic', 'tests', *PROCESS_REWARDS])}, or a verifier with steps"
-        )
+        hint = nearest(name, known) or f"; known: {', '.join([*WITH_STEPS, *PROCESS_REWARDS])}, or a verifier with steps"
         raise InputError(f"no process reward is called {name!r}{hint}")
-    found = load_object(name, group, known)
+    found = load_object(name, GROUP, known)
     if isinstance(found, type) and hasattr(found, "rewards"):
         made = _made(found, name, options)
         if not isinstance(made, ProcessReward):

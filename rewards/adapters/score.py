@@ -45,8 +45,9 @@ def compute_score(
     """Judge one response. Returns `score`, `acc`, `status`, `extracted` and `verifier_error`, in every row the same keys.
 
     verl hands over no prompt; `extra_info["question"]`, which verl's own preprocessing writes too, stands in for it, where the
-    way a question is put matters (percentages, choices). A response that could not be judged scores 0, which verl cannot tell from a wrong one: `verifier_error` is 1 then, so that
-    verl's metrics show the share, and a warning is given. Raises InputError when it is not known how to judge.
+    way a question is put matters (percentages, choices). A response that could not be judged scores 0, which verl cannot tell
+    from a wrong one: `verifier_error` is 1 then, so that verl's metrics show the share, and a warning is given. Raises InputError
+    when it is not known how to judge.
     """
     extra = extra_info or {}
     judge = _judge(*_which(data_source, extra, verifier, options), workers)

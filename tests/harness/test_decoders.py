@@ -271,6 +271,15 @@ def test_models_with_another_context_or_shift_decode_as_one_plain_pass_says(bloc
         assert rollout.logprobs[position] == pytest.approx(logprob, abs=1e-4)
 
 
+def test_running_the_whole_context_again_gives_what_the_cache_gives(block_model: Model) -> None:
+    size = int(block_model.checkpoint.block_size or 8)
+    decode = DecodeConfig(temperature=0.7, threshold=0.3, block_size=size, max_new_tokens=3 * size, full_length=True)
+    cached, again = (generate(block_model, dataclasses.replace(decode, cache=cache)) for cache in ("exact", "none"))
+    assert cached.token_ids == again.token_ids
+    assert cached.step_map == again.step_map
+    assert cached.logprobs == pytest.approx(again.logprobs, abs=1e-4)
+
+
 def test_those_models_too_decode_the_same_in_any_batch(block_model: Model) -> None:
     size = int(block_model.checkpoint.block_size or 8)
     decode = DecodeConfig(temperature=1.0, threshold=0.3, block_size=size, max_new_tokens=2 * size)
