@@ -46,16 +46,20 @@ def add_parser(commands: Commands) -> None:
 
 def _serve(args: argparse.Namespace) -> int:
     from ..config import read_config
-    from ..models.model import load_model
+    from ..executor import Local
+    from ..models.model import Model
     from ..serving.engine import Engine
     from ..serving.http import Server
     from ..serving.service import Service
+    from ..source import open_source
 
     if args.max_batch < 1 or args.max_waiting < 1 or not 0 <= args.port < 65536:
         raise InputError("--max-batch and --max-waiting must be at least 1, --port between 0 and 65535")
-    options = {name: getattr(args, name) for name in MODEL_OPTIONS}
-    config = read_config(None, {"model": args.model, "task": ["serve"]}, args.set, args.decode)
-    model = load_model(args.model, dtype=args.dtype, device=args.device, **options)
+    flags = {name: getattr(args, name) for name in ("model", "max_batch", "dtype", "device", *MODEL_OPTIONS)}
+    config = read_config(None, {**flags, "task": ["serve"]}, args.set, args.decode)
+    model, _ = Local().load(config, open_source(config), config.device)
+    if not isinstance(model, Model):
+        raise InputError(f"--model {args.model}: is an endpoint already; give a checkpoint")
     model.resolve(config.decode)
     service = Service(model, Engine(model, args.max_batch, args.max_waiting), config.decode, args.name or args.model)
     try:
