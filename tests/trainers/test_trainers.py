@@ -29,6 +29,7 @@ SETTINGS = [
     ("tracerl", {"value": "shared", "value_lr": 1e-3}),
     ("random-mask", {}),
     ("coupled", {"match": "compute"}),
+    ("rft", {}),
     ("sft", {"views": "semi-ar"}),
     ("sft", {"views": "random", "inverse_t": True}),
     ("sft", {"views": "trace", "collect": True}),
