@@ -33,7 +33,7 @@ from .executor import Local
 from .models.checkpoint import Checkpoint
 from .models.model import Model
 from .records import DecodeConfig, ModelInfo, Request, Rollout
-from .source import Source, open_source
+from .source import Generator, Source, open_source
 
 RETRIES = 3
 """How often a verification task is run again when its process or machine dies."""
@@ -63,11 +63,9 @@ class Cluster:
         if self._ours:
             ray.shutdown()
 
-    def load(self, config: RunConfig, source: Source, device: str) -> tuple["Models", dict[str, Any]]:
-        if not isinstance(source, Checkpoint):
-            raise InputError(
-                f"--executor ray: {config.model} is an endpoint; it needs no models on a cluster, use --executor local"
-            )
+    def load(self, config: RunConfig, source: Source, device: str) -> tuple[Generator, dict[str, Any]]:
+        if not isinstance(source, Checkpoint):  # an endpoint: only its answers are judged on the cluster
+            return Local().load(config, source, device)
         gpus = int(ray.cluster_resources().get("GPU", 0))
         count = self._actors or gpus or len([node for node in ray.nodes() if node["Alive"]])
         # No core is reserved: an actor beside a GPU needs little, and on a cluster without any the tasks that judge need theirs.

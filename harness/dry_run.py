@@ -6,15 +6,17 @@ from ..rewards.serde import encode
 from .config import RunConfig
 from .models.checkpoint import Checkpoint
 from .plan import TaskPlan, plan_tasks
+from .sharding import shard_from_environment
 from .source import open_source
 
 
-def print_plan(config: RunConfig) -> None:
-    """Print settings, checkpoint and tasks as YAML; the `settings` part can be given back with `--config`."""
+def print_plan(config: RunConfig, executor: str = "local", actors: int | None = None) -> None:
+    """Print settings, checkpoint, tasks and who does the work as YAML; `settings` can be given back with `--config`."""
     source = open_source(config)
     plan = {
         "settings": encode(config),
         "checkpoint": _checkpoint(source) if isinstance(source, Checkpoint) else encode(source.info),
+        "work": {"executor": executor, "actors": actors, "process": str(shard_from_environment())},
         "tasks": [_task(task) for task in plan_tasks(config, source)],
     }
     print(yaml.safe_dump(plan, sort_keys=False, allow_unicode=True), end="")

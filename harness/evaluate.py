@@ -74,22 +74,12 @@ def run(config: RunConfig, out: Path, write: Write, shard: Shard | None = None, 
     shard = shard or Shard()
     source = open_source(config)
     plans = plan_tasks(config, source)
-    _check_groups(plans, shard)
     make_folder(out)
     lock = Lock(out, shard.rank)
     try:
         return _Run(config, out, source, plans, write, shard, executor or Local()).go()
     finally:
         lock.release()
-
-
-def _check_groups(plans: list[TaskPlan], shard: Shard) -> None:
-    for plan in plans:
-        if shard.size > 1 and is_group(plan.verifier):
-            raise InputError(
-                f"--verifier {plan.verifier.name}: judges the samples of a problem together, which several processes share; "
-                "judge the finished run with `unmask score`"
-            )
 
 
 class _Run:

@@ -35,7 +35,7 @@ def _rollout(args: argparse.Namespace) -> int:
     if args.dry_run:
         from ..dry_run import print_plan
 
-        print_plan(config)
+        print_plan(config, args.executor, args.actors)
         return 0
     if args.out is None:
         raise InputError("--out missing; give a folder for the dataset, for example --out data/first")

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -85,6 +86,7 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_changes_no_timeout_and_no_result(tmp_path: Path, whole: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(JUMPS)  # in every Python process: workers and their parent too
     verifier = tmp_path / "mine.py"
@@ -169,8 +171,8 @@ class Engine:
 
     def start(self) -> None:
         folders = ["--data-root", f"{self._folder}/data", "--exec-root", f"{self._folder}/exec", "-p", f"{self._folder}/pid"]
-        network = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
-        self._process = subprocess.Popen(["dockerd", *network, *folders, "-H", self.host], stderr=subprocess.DEVNULL)
+        settings = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--shutdown-timeout=1"]
+        self._process = subprocess.Popen(["dockerd", *settings, *folders, "-H", self.host], stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while subprocess.run(["docker", "-H", self.host, "info"], capture_output=True, check=False).returncode != 0:
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -183,33 +185,48 @@ class Engine:
         assert saved.wait() == 0
 
     def stop(self) -> None:
+        """Stop it with its containers, which it would give ten seconds each to end by themselves."""
         if self._process is not None:
+            docker = ["docker", "-H", self.host]
+            running = subprocess.run([*docker, "ps", "-q"], capture_output=True, text=True, check=False).stdout.split()
+            subprocess.run([*docker, "kill", *running], capture_output=True, check=False)
             self._process.terminate()
             self._process.wait()
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+def engine() -> Iterator[Engine]:
     from unmask.sandbox.backends.docker import DEFAULT_IMAGE
 
     if os.geteuid() != 0 or shutil.which("dockerd") is None:
         pytest.skip("a docker engine of one's own needs root and dockerd")
     if subprocess.run(["docker", "image", "inspect", DEFAULT_IMAGE], capture_output=True, check=False).returncode != 0:
         pytest.skip("no docker image: `unmask sandbox build`")
-    made = Engine(tmp_path / "engine")
-    (tmp_path / "engine").mkdir()
-    made.start()
-    made.load(DEFAULT_IMAGE)
-    yield made
-    made.stop()
+    with tempfile.TemporaryDirectory(
+        prefix="ue", ignore_cleanup_errors=True
+    ) as folder:  # a short path: those of sockets are limited
+        made = Engine(Path(folder))
+        try:
+            made.start()
+            made.load(DEFAULT_IMAGE)
+            yield made
+        finally:
+            made.stop()
+            subprocess.run(["umount", "-l", f"{folder}/data"], capture_output=True, check=False)
 
 
 RUNS_CODE = """
 import time
+from pathlib import Path
 from unmask.rewards.code import shared_sandbox
 
+CALLS, STOPPED = (Path(__file__).with_name(name) for name in ("calls", "stopped"))
+
 def reward(problem, completion):
-    time.sleep(0.05)
+    with CALLS.open("a") as calls:
+        calls.write("x")
+    while CALLS.stat().st_size > 3 and not STOPPED.exists():
+        time.sleep(0.05)
     return float(shared_sandbox("docker", None, 1).run("print(1)").stdout == b"1\\n")
 """
 
@@ -220,25 +237,25 @@ def test_what_could_not_be_judged_while_the_docker_engine_was_down_is_judged_whe
 ) -> None:
     verifier, out = tmp_path / "mine.py", tmp_path / "run"
     verifier.write_text(RUNS_CODE)
-    command = [sys.executable, "-m", "unmask.harness.cli", *EVAL, "--limit", "120", "--verifier", f"{verifier}:reward"]
+    command = [sys.executable, "-m", "unmask.harness.cli", *EVAL, "--limit", "12", "--verifier", f"{verifier}:reward"]
     env = {**os.environ, "DOCKER_HOST": engine.host}
     process = subprocess.Popen(
         [*command, "--out", str(out)], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     deadline = time.monotonic() + 120
-    while len(lines(out / "verdicts")) < 5:
+    while len(lines(out / "verdicts")) < 3:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.02)
     engine.stop()
+    (tmp_path / "stopped").touch()
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 1, printed
     assert "samples could not be judged" in printed
     before = {line["key"]: line["verdict"] for line in lines(out / "verdicts")}
-    assert len(before) == 120
+    assert len(before) == 12
     statuses = Counter(verdict["status"] for verdict in before.values())
-    assert set(statuses) == {"correct", "verifier_error"}, "an engine that is down is nobody's wrong answer"
-    assert statuses["correct"] >= 5
+    assert statuses == {"correct": 3, "verifier_error": 9}, "an engine that is down is nobody's wrong answer"
     engine.start()
     generated = (out / "records" / "part-0.jsonl").read_bytes()
     again = subprocess.run([*command, "--out", str(out)], env=env, capture_output=True, text=True, check=False)

@@ -84,6 +84,7 @@ def test_a_run_that_three_processes_began_and_two_finished_is_that_of_one(tmp_pa
     assert {**ours, "tokens_per_second": 0} == {**theirs, "tokens_per_second": 0}
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_had_begun_is_finished_by_another_of_the_launch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +108,16 @@ assert Claims(Path(sys.argv[1]), Shard()).take(7)
 print("taken", flush=True)
 time.sleep(60)
 """
+
+
+def test_a_dry_run_says_which_process_this_would_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "16")
+    assert main([*EVAL, "--limit", "4", "--out", str(tmp_path / "run"), "--dry-run"]) == 0
+    assert "process: rank 3 of 16" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_a_living_process_works_on_is_left_to_it_and_taken_when_it_dies(tmp_path: Path) -> None:
@@ -161,7 +172,29 @@ def test_a_process_learns_from_its_launcher_who_it_is(environment: Mapping[str, 
     assert shard_from_environment(environment) == shard
 
 
-def test_a_rank_that_cannot_be_is_refused(tmp_path: Path) -> None:
+def test_a_launcher_of_several_and_a_cluster_exclude_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main([*EVAL, "--out", str(tmp_path / "run"), "--executor", "ray"]) == 2
+    assert "rank 0 of 2 was started by a launcher of several" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [(["--executor", "rya"], "did you mean 'ray'"), (["--actors", "2"], "--actors is for --executor ray")],
+    ids=["unknown executor", "actors without a cluster"],
+)
+def test_a_place_of_work_that_cannot_be_is_refused(
+    flags: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*EVAL, "--out", str(tmp_path / "run"), *flags]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_rank_that_cannot_be_is_refused() -> None:
     with pytest.raises(InputError, match="RANK is 'one'"):
         shard_from_environment({"RANK": "one", "WORLD_SIZE": "2"})
     with pytest.raises(InputError, match="rank 2 of 2"):
