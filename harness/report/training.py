@@ -11,7 +11,7 @@ from typing import Any
 METRICS = "metrics.jsonl"
 FIRST = (
     *("reward", "eval_score", "accuracy", "score", "length", "tokens_per_forward", "tokens_per_step", "loss", "kl", "entropy"),
-    *("clip", "gap", "grad", "lr", "advantage", "return", "groups", "tokens"),
+    *("clip", "grad", "lr", "gap", "advantage", "return", "groups", "tokens"),
 )
 """Curves whose names hold one of these come first, and in this order; those that never change come last."""
 
