@@ -11,9 +11,9 @@ from typing import Any
 METRICS = "metrics.jsonl"
 FIRST = (
     *("reward", "eval_score", "accuracy", "score", "length", "tokens_per_forward", "tokens_per_step", "loss", "kl", "entropy"),
-    *("clip", "gap", "grad", "lr", "advantage", "return", "groups", "tokens"),
+    *("clip", "grad", "lr", "gap", "advantage", "return", "groups", "tokens"),
 )
-"""Curves whose names hold one of these come first, and in this order."""
+"""Curves whose names hold one of these come first, and in this order; those that never change come last."""
 
 _AXES = ("step", "epoch", "time")
 
@@ -23,12 +23,12 @@ def read_curves(folder: Path) -> list[dict[str, Any]]:
     lines = _lines(folder / METRICS)
     names = dict.fromkeys(name for line in lines for name, value in line.items() if _is_number(value) and name not in _AXES)
     curves = []
-    for name in sorted(names, key=_place):
+    for name in names:
         points = [(line.get("step", number), line[name]) for number, line in enumerate(lines) if _is_number(line.get(name))]
         points = [(x, y) for x, y in points if _is_number(x)]
         if points:
             curves.append({"name": name, "x": [x for x, _ in points], "y": [float(f"{y:.5g}") for _, y in points]})
-    return curves
+    return sorted(curves, key=lambda curve: (len(set(curve["y"])) == 1, _place(curve["name"])))
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -5,10 +5,12 @@ complained of and what it asked the network for. Only what these need is here. R
 """
 
 import base64
+import contextlib
 import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -54,6 +56,7 @@ class Browser:
             [program, *options, *quiet, f"--user-data-dir={self._profile.name}", "about:blank"],
             preexec_fn=set_pipes,
             pass_fds=(3, 4),
+            start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -67,7 +70,12 @@ class Browser:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._process.kill()
+        with contextlib.suppress(RuntimeError, OSError):
+            self.call("Browser.close")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        with contextlib.suppress(ProcessLookupError):  # renderers that outlive it would write into the profile
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         os.close(self._in)
         os.close(self._out)

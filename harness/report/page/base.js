@@ -45,7 +45,10 @@ function statusGlyph(letter) {
 
 const count = (value) => value.toLocaleString("en-US");
 const plural = (value, word) => `${count(value)} ${word}${value === 1 ? "" : "s"}`;
-const significant = (value) => (Number.isInteger(value) ? count(value) : String(Number(value.toPrecision(3))));
+const significant = (value) => {
+  if (Number.isInteger(value)) return count(value);
+  return Math.abs(value) < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+};
 
 // Scores between 0 and 1 are shown in percent, others as they are.
 function scoreScale(estimates) {

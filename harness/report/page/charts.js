@@ -73,7 +73,7 @@ function smooth(values) {
 }
 
 function curveChart(name, curves) {
-  const [w, h] = [280, 92];
+  const [w, h] = [236, 92];
   const xs = curves.flatMap((curve) => (curve ? curve.x : []));
   const ys = curves.flatMap((curve) => (curve ? curve.y : []));
   const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
@@ -97,12 +97,12 @@ function curveChart(name, curves) {
     el("h3", {}, el("span", {}, name), el("span", { class: "soft" }, last.join(" · "))),
     svg(
       "svg",
-      { viewBox: `-2 -6 ${w + 4} ${h + 26}`, width: "100%", role: "img", "aria-label": `${name} over steps ${left} to ${right}: from ${significant(low)} to ${significant(high)}, at last ${last.join(" and ")}` },
+      { viewBox: `-2 -6 ${w + 48} ${h + 26}`, width: "100%", role: "img", "aria-label": `${name} over steps ${left} to ${right}: from ${significant(low)} to ${significant(high)}, at last ${last.join(" and ")}` },
       svg("line", { class: "axis", x1: 0, x2: w, y1: h, y2: h }),
       svg("line", { class: "axis", x1: 0, x2: w, y1: 0, y2: 0 }),
       drawn,
-      svg("text", { x: 0, y: 11 }, significant(high)),
-      svg("text", { x: 0, y: h - 4 }, significant(low)),
+      svg("text", { x: w + 6, y: 4 }, significant(high)),
+      svg("text", { x: w + 6, y: h + 4 }, significant(low)),
       svg("text", { x: 0, y: h + 14 }, `step ${significant(left)}`),
       svg("text", { x: w, y: h + 14, "text-anchor": "end" }, significant(right)),
     ),
