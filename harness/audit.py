@@ -6,7 +6,7 @@ verifier. Nothing is changed and nothing is decided: signs are printed, and the 
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,11 @@ from ..rewards.errors import InputError
 from ..rewards.groups import is_group
 from ..rewards.plugins import load_verifier
 from ..rewards.pool import VerifierPool
-from ..rewards.records import Completion, Problem, Verdict
+from ..rewards.records import Problem, Verdict
 from ..rewards.serde import encode
 from ..rewards.suspicion import CHECKS, Suspicion, suspicions
 from ..rewards.verifier import Verifier
 from .evaluate import completion_of
-from .records import Sample
 from .runs import Row, Run, open_run
 from .tables import console, print_rows
 
@@ -63,22 +62,16 @@ def audit(path: Path, second: str | None = None, workers: int | None = None) -> 
     problems = {(problem.task, problem.id): problem for problem in run.problems()}
     judges = _judges(run, second)
     findings: list[Finding] = []
-    doubtful: dict[str, list[tuple[Row, Problem]]] = {task: [] for task in judges}
     samples = rewarded = 0
-    for row in run.samples():
-        sample = row.sample
-        problem = problems.get((sample.task, sample.problem_id))
-        if problem is None:
-            raise InputError(f"{path}: sample {row.key} belongs to no problem of the run")
+    for row, problem in _placed(run, problems):
         samples += 1
-        earned = (sample.verdict.reward or 0.0) > 0
+        earned = (row.sample.verdict.reward or 0.0) > 0
         rewarded += earned
-        found = suspicions(problem, _seen(sample), rewarded=earned)
+        found = suspicions(problem, completion_of(row.sample.rollout), rewarded=earned)
         findings += [_finding(row, suspicion) for suspicion in found]
-        if sample.task in judges and sample.verdict.status == "correct":
-            doubtful[sample.task].append((row, problem))
     for task, judge in judges.items():
-        findings += _disagreements(judge, doubtful[task], workers)
+        right = (pair for pair in _placed(run, problems) if pair[0].sample.task == task and _is_right(pair[0]))
+        findings += _disagreements(judge, right, workers)
     counts = Counter(finding.check for finding in findings)
     names = {task: f"{judge.name} {judge.version}" for task, judge in judges.items()}
     checks = {check: counts[check] for check in CHECKS if check != "second_verifier" or judges}
@@ -87,8 +80,17 @@ def audit(path: Path, second: str | None = None, workers: int | None = None) -> 
     return Audit(str(path), samples, rewarded, checks, names, tuple(findings))
 
 
-def _seen(sample: Sample) -> Completion:
-    return completion_of(sample.rollout)
+def _placed(run: Run, problems: Mapping[tuple[str, str], Problem]) -> Iterator[tuple[Row, Problem]]:
+    """The samples of a run, each with its problem."""
+    for row in run.samples():
+        problem = problems.get((row.sample.task, row.sample.problem_id))
+        if problem is None:
+            raise InputError(f"{run.path}: sample {row.key} belongs to no problem of the run")
+        yield row, problem
+
+
+def _is_right(row: Row) -> bool:
+    return row.sample.verdict.status == "correct"
 
 
 def _judges(run: Run, second: str | None) -> dict[str, Verifier]:
@@ -108,12 +110,10 @@ def _tasks(run: Run) -> Iterable[str]:
     return dict.fromkeys(problem.task for problem in run.outlines())
 
 
-def _disagreements(judge: Verifier, doubtful: list[tuple[Row, Problem]], workers: int | None) -> Iterator[Finding]:
-    """Rewarded answers that the second verifier does not take for right. What it cannot judge says nothing."""
-    if not doubtful:
-        return
+def _disagreements(judge: Verifier, right: Iterable[tuple[Row, Problem]], workers: int | None) -> Iterator[Finding]:
+    """Right answers that the second verifier does not take for right. What it cannot judge says nothing."""
     with VerifierPool(judge, workers) as pool:
-        items = ((row, problem, _seen(row.sample)) for row, problem in doubtful)
+        items = ((row, problem, completion_of(row.sample.rollout)) for row, problem in right)
         for row, verdict in pool.map(items):
             if verdict.reward is not None and verdict.status != "correct":
                 yield _finding(row, Suspicion("second_verifier", _says(judge, verdict, row)))

@@ -116,11 +116,14 @@ def compare_runs(a: Path, b: Path, allowed: Sequence[str] = (), cluster: str | N
     `cluster` names a metadata field to cluster by as well. Raises InputError for what is no finished run, for settings that
     differ and are not in `allowed`, and where no problem is common.
     """
-    return compare_opened(_finished(a), _finished(b), allowed, cluster)
+    return compare_opened(open_run(a), open_run(b), allowed, cluster)
 
 
 def compare_opened(a: Run, b: Run, allowed: Sequence[str] = (), cluster: str | None = None) -> Comparison:
     """`compare_runs` for runs that are open."""
+    for run in (a, b):
+        if not run.finished:
+            raise InputError(f"{run.path}: the run is not finished; the same `unmask eval` command finishes it")
     theirs, ours = ({result.task: result for result in run.results} for run in (a, b))
     common = [task for task in theirs if task in ours]
     if not common:
@@ -137,13 +140,6 @@ def compare_opened(a: Run, b: Run, allowed: Sequence[str] = (), cluster: str | N
     return Comparison(
         tasks, tuple(task for task in theirs if task not in ours), tuple(task for task in ours if task not in theirs)
     )
-
-
-def _finished(path: Path) -> Run:
-    run = open_run(path)
-    if not run.finished:
-        raise InputError(f"{path}: the run is not finished; the same `unmask eval` command finishes it")
-    return run
 
 
 def _differing(

@@ -14,6 +14,7 @@ from typing import Any
 from ..rewards.errors import InputError, nearest
 from ..rewards.serde import decode as decode_record
 from ..rewards.serde import encode
+from .models.memory import parse_size
 from .records import DecodeConfig
 from .store import write_atomically
 
@@ -30,7 +31,8 @@ class RunConfig:
     CPU (default: one for a small model, else torch's own choice), `workers` the processes that verify (default: one per core).
     `family`, `mask_id` and `block_size` say of the model what its checkpoint does not: which kind it is (a known family's name, a
     YAML file or a plug-in), its mask token and the block size it was trained with. `adapter` is the directory of a LoRA.
-    `official` takes the decode settings that the checkpoint's authors report for each task; what `decode` sets goes on top.
+    `kv_budget` is the most memory that an exact cache may take, such as 2GiB. `official` takes the decode settings that the
+    checkpoint's authors report for each task; what `decode` sets goes on top.
     """
 
     model: str
@@ -48,6 +50,7 @@ class RunConfig:
     dtype: str = "auto"
     device: str = "auto"
     max_batch: int = 32
+    kv_budget: str | None = None
     threads: int | None = None
     workers: int | None = None
     max_verifier_errors: float = 0.02
@@ -63,6 +66,8 @@ class RunConfig:
         _require(self.limit is None or self.limit >= 1, "--limit", self.limit, "at least 1")
         _require(self.samples is None or self.samples >= 1, "--samples", self.samples, "at least 1")
         _require(0 <= self.seed < 2**63, "--seed", self.seed, "between 0 and 2**63 - 1")
+        if self.kv_budget is not None:
+            parse_size(self.kv_budget, "--kv-budget")
         _require(self.max_batch >= 1, "max_batch", self.max_batch, "at least 1")
         _require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
         _require(self.workers is None or self.workers >= 1, "workers", self.workers, "at least 1")

@@ -14,6 +14,7 @@ from ..rewards.records import Completion, Problem, Verdict
 from ..rewards.verifier import Verifier
 from .config import RunConfig
 from .environment import environment
+from .models.memory import parse_size
 from .models.model import Model
 from .source import Generator, Source, load_source
 
@@ -52,6 +53,7 @@ class Local:
         model = load_source(config, source, device)
         if isinstance(model, Model):
             _set_threads(model, config.threads)
+            model.kv_budget = None if config.kv_budget is None else parse_size(config.kv_budget, "--kv-budget")
         return model, environment(model, config)
 
     def pool(self, verifier: Verifier, workers: int | None) -> VerifierPool:

@@ -3,10 +3,9 @@
 import hashlib
 import json
 from dataclasses import fields
-from typing import Any
+from typing import Any, Protocol
 
 from ..rewards.serde import encode
-from ..rewards.verifier import Verifier
 from .records import DecodeConfig, ModelInfo
 
 
@@ -34,7 +33,17 @@ _FIRST = (
 """The settings of the first version."""
 
 
-def verifier_folder(verifier: Verifier) -> str:
+class Named(Protocol):
+    """What a verdict's identity depends on: a verifier, or one together with a process reward."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+
+def verifier_folder(verifier: Named) -> str:
     """The folder of a verifier's verdicts: its name, readable, and a hash of name and version."""
     safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in verifier.name).strip("-") or "verifier"
     return f"{safe[:40]}-{_hash(verifier.name, verifier.version)[:12]}"

@@ -42,8 +42,8 @@ class UnmaskLM(TemplateLM):  # type: ignore[misc]
     """A diffusion language model for lm-eval.
 
     `pretrained` is a checkpoint or a loaded `Model`; `likelihood_method` and `mc_num` are `method` and `samples` of
-    `models.likelihood`; what else is given is decode settings (threshold=0.9, steps_per_block=4, ...). Raises InputError for
-    what is unknown.
+    `models.likelihood`; `family`, `mask_id` and `adapter` are those of `load_model`; what else is given is decode settings
+    (threshold=0.9, steps_per_block=4, ...). Raises InputError for what is unknown.
     """
 
     def __init__(
@@ -58,11 +58,15 @@ class UnmaskLM(TemplateLM):  # type: ignore[misc]
         likelihood_method: Method = "auto",
         mc_num: int = 128,
         seed: int = 0,
+        family: str | None = None,
+        mask_id: int | None = None,
+        adapter: str | None = None,
         **decode: Any,
     ) -> None:
         super().__init__()
         if isinstance(pretrained, str):
-            pretrained = load_model(pretrained, dtype=dtype, device=device or "auto", revision=revision)
+            told: dict[str, Any] = {"revision": revision, "family": family, "mask_id": mask_id, "adapter": adapter}
+            pretrained = load_model(pretrained, dtype=dtype, device=device or "auto", **told)
         self.model = pretrained
         self.tokenizer = self.model.tokenizer
         self._decode = replace(DecodeConfig(temperature=0.0), **_settings(decode))

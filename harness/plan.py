@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..benchmarks.base import Benchmark, collect, verifier_of
 from ..benchmarks.registry import load_benchmark
@@ -16,16 +16,23 @@ from .identity import completion_key, request_seed
 from .records import DecodeConfig, Request
 from .source import Generator, Source, authors_own, settle
 
+if TYPE_CHECKING:
+    from .process.apply import Process
+
 
 @dataclass(frozen=True, slots=True)
 class TaskPlan:
-    """One task of a run: its problems (after `limit`), samples per problem, verifier and decode settings."""
+    """One task of a run: its problems (after `limit`), samples per problem, verifier and decode settings.
+
+    `process` rewards the steps of its samples, in training.
+    """
 
     benchmark: Benchmark
     problems: Sequence[Problem]
     samples: int
     verifier: Verifier
     decode: DecodeConfig
+    process: "Process | None" = None
 
     @property
     def name(self) -> str:

@@ -55,7 +55,8 @@ class _Replay:
     def __init__(self, rollout: Rollout, mask_id: int) -> None:
         self._rollout, self._mask_id = rollout, mask_id
         self._prompt = list(rollout.prompt_ids)
-        self._response = [mask_id] * len(rollout.token_ids)
+        # What was never fixed holds the mask, or what the request had put there from the start.
+        self._response = [t if step < 0 else mask_id for t, step in zip(rollout.token_ids, rollout.step_map, strict=True)]
         self._by_step: dict[int, list[int]] = {}
         for position, step in enumerate(rollout.step_map):
             if step >= 0:

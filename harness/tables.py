@@ -20,6 +20,8 @@ def print_results(results: Sequence[TaskResult]) -> None:
     console().print(table)
     print_parts(results)
     for result in results:
+        if result.samples > 1:
+            console().print(f"{result.task}: {at_k(result)}", highlight=False)
         console().print(f"{result.task}: {describe(result)}", style="dim", highlight=False)
 
 
@@ -40,12 +42,20 @@ def print_parts(results: Sequence[TaskResult | ScoreResult]) -> None:
     console().print(table)
 
 
+def at_k(result: TaskResult) -> str:
+    """avg@k, pass@k and maj@k, in percent."""
+    average = {} if result.score is None else {str(result.samples): result.score.mean}
+    named = (("avg", average), ("pass", result.pass_at_k), ("maj", result.maj_at_k))
+    return ", ".join(f"{name}@{k} {100 * value:.1f}" for name, values in named for k, value in values.items())
+
+
 def describe(result: TaskResult) -> str:
     """Under which conditions a score was got, in one line."""
     decode = result.decode
     rule: str = decode.remasking if decode.algorithm == "block" else decode.algorithm
     rule = f"{rule} {decode.threshold}" if rule in ("dynamic", "threshold") else rule
-    known = f"{rule}, block {decode.block_size}, {decode.steps_per_block} steps"
+    steps = "" if decode.steps_per_block is None else f", {decode.steps_per_block} steps"
+    known = f"{rule}, block {decode.block_size}{steps}"
     return (
         f"metric {result.metric}; decode {known if result.model.family != 'remote' else 'the endpoint decides'}, "
         f"temperature {decode.temperature:g}, "

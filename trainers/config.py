@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..harness.config import parse_value, read_yaml
+from ..harness.process.base import ProcessConfig
 from ..harness.records import DecodeConfig
 from ..harness.store import write_atomically
 from ..rewards.errors import InputError
@@ -26,7 +27,8 @@ def _require(holds: bool, name: str, value: object, wanted: str) -> None:
 class TaskConfig:
     """Problems and their judge: a task with its options, and a verifier in place of the task's own.
 
-    `data` reads the problems from a file; `limit` takes the first problems only.
+    `data` reads the problems from a file; `limit` takes the first problems only. `process` rewards the steps of a training
+    task's responses (see `harness.process.base.ProcessConfig`); what a trainer makes of steps is its own option.
     """
 
     task: str
@@ -36,6 +38,7 @@ class TaskConfig:
     verifier: str | None = None
     verifier_options: dict[str, Any] = field(default_factory=dict)
     rule: str | None = None
+    process: ProcessConfig | None = None
 
     def __post_init__(self) -> None:
         _require(self.limit is None or self.limit >= 1, "limit", self.limit, "at least 1")

@@ -43,6 +43,8 @@ class EngineOptions(OptimizerOptions):
         require(self.lr >= 0, "lr", self.lr, "0 or more")
         require(self.clip_norm > 0, "clip_norm", self.clip_norm, "above 0")
         require(self.tail >= 0, "tail", self.tail, "0 or more")
+        require(self.warmup >= 0, "warmup", self.warmup, "0 or more")
+        require(0 <= self.final_lr <= 1, "final_lr", self.final_lr, "between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,9 @@ class Engine:
 
     def pack(self, traces: Sequence[Trace], views: Sequence[Views]) -> Work:
         """The views of each trace as work. All ranks have to call it together."""
+        widths = sorted({trace.width for trace in traces})
+        if self.layout.attention == "block_causal" and len(widths) > 1:
+            raise InputError(f"rollouts of one update have blocks of {widths}; train those of one block size at a time")
         sequences, table = pack(traces, views, self.layout)
         batches = self._batches(sequences, max((trace.width for trace in traces), default=1))
         largest = int(all_max(max((len(batch.index) for batch in batches), default=0)))

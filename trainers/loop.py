@@ -87,12 +87,13 @@ def _claim(config: TrainConfig, plan: TrainPlan) -> Lock:
     meant |= {f"verifier of {task.name}": task.verifier.version for task in (*plan.tasks, *plan.held_out)}
     if not existing.exists():
         check_no_strangers(out, "training run")
-        _write(out / "identity.json", meant)
         write_train_config(config, existing)
-        return lock
-    if change := changed_setting(config, existing):
+    elif change := changed_setting(config, existing):
         raise InputError(f"{out} is a run with other settings ({change}); choose another folder with out=DIR")
-    theirs = json.loads((out / "identity.json").read_text("utf-8"))
+    identity = out / "identity.json"
+    if not identity.exists():
+        _write(identity, meant)
+    theirs = json.loads(identity.read_text("utf-8"))
     for name, value in meant.items():
         if theirs.get(name) != value:
             raise InputError(f"{out} was made with something else ({name} was {theirs.get(name)!r}, is now {value!r})")

@@ -9,6 +9,7 @@ from ..harness.decoding.settings import resolve
 from ..harness.models.checkpoint import Checkpoint, fingerprint, open_checkpoint
 from ..harness.models.model import Model
 from ..harness.plan import TaskPlan, plan_tasks
+from ..harness.process.apply import Process
 from ..harness.records import DecodeConfig
 from ..rewards.errors import InputError
 from ..rewards.plugins import load_object
@@ -48,7 +49,12 @@ def plan_training(config: TrainConfig) -> TrainPlan:
 def _task(
     config: TrainConfig, task: TaskConfig, checkpoint: Checkpoint, decode: DecodeConfig, samples: int | None, seed: int
 ) -> TaskPlan:
-    return plan_tasks(run_config(config, task, decode, samples, seed), checkpoint)[0]
+    plan = plan_tasks(run_config(config, task, decode, samples, seed), checkpoint)[0]
+    if task.process is None:
+        return plan
+    if task in config.evaluation.tasks:
+        raise InputError(f"evaluation.tasks: {task.task}: process: steps are rewarded in training only")
+    return replace(plan, process=Process(task.process))
 
 
 def run_config(config: TrainConfig, task: TaskConfig, decode: DecodeConfig, samples: int | None, seed: int) -> RunConfig:
@@ -120,6 +126,7 @@ def _describe_task(task: TaskPlan) -> Mapping[str, Any]:
         "samples": task.samples,
         "data_revision": getattr(task.benchmark, "revision", ""),
         "verifier": f"{task.verifier.name} {task.verifier.version}",
+        "process": f"{task.process.name} {task.process.version}" if task.process else None,
         "decode": encode(task.decode),
     }
 

@@ -7,7 +7,7 @@ refilled is the loop's business.
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -160,8 +160,8 @@ class PolicyTrainer:
         advantages = group_advantages([reward for _, reward in judged], groups, options.advantages, options.std_floor)
         meter.samples(samples, overlong)
         meter.groups(groups, advantages)
-        lessons = [self._lesson(sample, reward, a) for (sample, reward), a in zip(judged, advantages, strict=True)]
-        return [lesson for lesson in lessons if lesson is not None]
+        found = [self._lesson(sample, reward, a) for (sample, reward), a in zip(judged, advantages, strict=True)]
+        return self._scaled([lesson for lesson in found if lesson is not None])
 
     def _lesson(self, sample: Sample, reward: float, advantage: float) -> Lesson | None:
         process = None if self.options.process == "ignore" else self.token_rewards(sample)
@@ -178,6 +178,14 @@ class PolicyTrainer:
             vector = torch.zeros(len(trace.ids), dtype=torch.float64)
             vector[trace.prompt : trace.prompt + len(process)] = torch.tensor(list(process), dtype=torch.float64)
         return Lesson(sample, trace, self.views(sample, trace), reward, advantage, vector)
+
+    def _scaled(self, lessons: list[Lesson]) -> list[Lesson]:
+        """Process rewards standardised within their group."""
+        with_process = [lesson for lesson in lessons if lesson.process is not None]
+        groups = [(lesson.sample.task, lesson.sample.problem_id) for lesson in with_process]
+        vectors = [lesson.process for lesson in with_process if lesson.process is not None]
+        scaled = iter(standardised(vectors, groups, self.options.std_floor))
+        return [lesson if lesson.process is None else replace(lesson, process=next(scaled)) for lesson in lessons]
 
     def _has_signal(self, advantage: float, process: Sequence[float] | None) -> bool:
         in_parts = process is not None and any(process)
@@ -218,9 +226,7 @@ class PolicyTrainer:
         outcome = torch.tensor([lesson.advantage for lesson in lessons], dtype=torch.float64)[table.sample]
         if options.process == "ignore":
             return outcome
-        nothing = [torch.zeros(len(x.trace.ids)) if x.process is None else x.process for x in lessons]
-        groups = [(x.sample.task, x.sample.problem_id) for x in lessons]
-        rewards = at_targets(standardised(nothing, groups, options.std_floor), work)
+        rewards = process_at_targets(lessons, work)
         process: Tensor = options.process_weight * rewards_to_go(rewards, table.step, table.sample, options.gamma)
         return process if options.process == "only" else outcome + process
 
@@ -314,7 +320,8 @@ def _outcome(sample: Sample, process: Combination) -> float | None:
     reward = sample.verdict.reward
     if reward is None or not sample.rollout.length:
         return None
-    return reward - total(sample.verdict.step_rewards or ()) if process == "add" else reward
+    # Rounded, so that equal outcomes are equal whatever their parts were.
+    return round(reward - total(sample.verdict.step_rewards or ()), 9) if process == "add" else reward
 
 
 def _gap(work: Work, lessons: Sequence[Lesson], terms: Terms) -> Tensor:
@@ -328,10 +335,10 @@ def _as_sampled(rollout: Rollout) -> bool:
     return rollout.decode.block_size in (None, rollout.block_size)
 
 
-def at_targets(vectors: Sequence[Tensor], work: Work) -> Tensor:
-    """Per target, (m,) float64, the entry of its trace's vector at its position."""
-    out = torch.zeros(len(work.table), dtype=torch.float64)
-    for index, vector in enumerate(vectors):
-        mine = work.table.sample == index
-        out[mine] = vector[work.table.position[mine]].double()
-    return out
+def process_at_targets(lessons: Sequence[Lesson], work: Work) -> Tensor:
+    """The process reward of every target, (m,) float64."""
+    sizes = torch.tensor([len(lesson.trace.ids) for lesson in lessons], dtype=torch.long)
+    offsets = sizes.cumsum(0) - sizes
+    vectors = [torch.zeros(len(x.trace.ids), dtype=torch.float64) if x.process is None else x.process for x in lessons]
+    together = torch.cat([torch.zeros(0, dtype=torch.float64), *vectors])
+    return together[offsets[work.table.sample] + work.table.position]

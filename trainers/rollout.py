@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..harness.evaluate import Session
-from ..harness.identity import completion_key, request_seed, verifier_folder
+from ..harness.identity import Named, completion_key, request_seed, verifier_folder
 from ..harness.models.model import Model
 from ..harness.plan import Job, TaskPlan
+from ..harness.process.apply import Process
+from ..harness.process.base import Context
 from ..harness.progress import Progress
 from ..harness.records import DecodeConfig, Request, Sample
 from ..harness.store import Generated, Judged, Log
+from ..rewards.errors import InputError
+from ..rewards.groups import is_group
 from ..rewards.pool import VerifierPool
 from ..rewards.verifier import Verifier
 from .parallel import rank, world_size
@@ -80,10 +84,14 @@ def collect(
 ) -> list[list[Sample]]:
     """Have all jobs of `orders` generated and judged, this rank's share of them here; returns every rank's samples, in order."""
     for one in orders:
+        if world_size() > 1 and is_group(one.task.verifier):
+            raise InputError(f"task {one.task.name!r}: verifier {one.task.verifier.name!r} judges groups, which ranks share")
         mine = one.jobs[rank() :: world_size()]
         with _logs(folder, one.task.verifier) as (records, verdicts):
             session = Session(records, verdicts, one.task).over(pools.of(one.task.verifier), progress)
             _generate(model, mine, one.decode, session, records, max_batch, clock)
+        if one.task.process is not None:
+            _reward_steps(one, one.task.process, mine, folder, model, pools, max_batch, clock)
     barrier()
     return [_samples(one, folder) for one in orders]
 
@@ -112,8 +120,40 @@ def _generate(
     clock.judging += time.monotonic() - generated
 
 
+def _reward_steps(
+    one: Order, process: Process, jobs: Sequence[Job], folder: Path, model: Model, pools: Pools, max_batch: int, clock: Clock
+) -> None:
+    """Reward the steps of judged samples; the combined verdicts have a log of their own, and what is in it is not done again."""
+    started = time.monotonic()
+    verifier = one.task.verifier
+    context = Context(lambda: model, model.tokenizer, lambda task: pools.of(verifier), pools.of, max_batch=max_batch)
+    problems = {job.problem.id: job.problem for job in jobs}
+    with _logs(folder, verifier) as (records, verdicts), _logs(folder, _judge(one.task)) as (_, rewarded):
+        todo = [job for job in jobs if job.key not in rewarded]
+        samples = (_sample(one, job, records, verdicts) for job in todo)
+        for job, sample in zip(todo, process.stream(samples, problems, context), strict=True):
+            rewarded.append(Judged(job.key, sample.verdict))
+    clock.judging += time.monotonic() - started
+
+
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """A verifier together with a process reward."""
+
+    name: str
+    version: str
+
+
+def _judge(task: TaskPlan) -> Named:
+    """Who says what a sample of the task is worth in the end."""
+    verifier, process = task.verifier, task.process
+    if process is None:
+        return verifier
+    return _Both(f"{verifier.name}+{process.name}", f"{verifier.version} {process.version}")
+
+
 @contextmanager
-def _logs(folder: Path, verifier: Verifier) -> Iterator[tuple[Log[Generated], Log[Judged]]]:
+def _logs(folder: Path, verifier: Named) -> Iterator[tuple[Log[Generated], Log[Judged]]]:
     """The logs of a folder, this rank's own part open for writing."""
     with ExitStack() as stack:
         records = Log(folder / "records", Generated, rank())
@@ -124,9 +164,10 @@ def _logs(folder: Path, verifier: Verifier) -> Iterator[tuple[Log[Generated], Lo
 
 
 def _samples(one: Order, folder: Path) -> list[Sample]:
-    with _logs(folder, one.task.verifier) as (records, verdicts):
-        out = []
-        for job in one.jobs:
-            record, judged = records.get(job.key), verdicts.get(job.key)
-            out.append(Sample(one.task.name, job.problem.id, record.cluster, record.rollout, judged.verdict))
-        return out
+    with _logs(folder, _judge(one.task)) as (records, verdicts):
+        return [_sample(one, job, records, verdicts) for job in one.jobs]
+
+
+def _sample(one: Order, job: Job, records: Log[Generated], verdicts: Log[Judged]) -> Sample:
+    record, judged = records.get(job.key), verdicts.get(job.key)
+    return Sample(one.task.name, job.problem.id, record.cluster, record.rollout, judged.verdict)

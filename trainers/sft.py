@@ -131,10 +131,11 @@ class SFT:
         save_policy(self.model, path)
 
 
-def supervised(model: Model, task: str, problem_id: str, messages: Sequence[Message], answer: str) -> Sample:
-    """A sample whose response is `answer`, ended by the model's first stop token and filled to the end of its last block.
+def supervised(model: Model, task: str, problem_id: str, messages: Sequence[Message], answer: str, *, canvas: int = 0) -> Sample:
+    """A sample whose response is `answer`, ended by the model's first stop token.
 
-    The step map goes left to right. Raises InputError for an answer without tokens.
+    Stop tokens fill its last block, or a canvas of at least `canvas` positions; the option `tail` says how many of them are
+    trained. The step map goes left to right. Raises InputError for an answer without tokens.
     """
     prompt = model.encode(messages)
     tokens = model.tokenizer.encode(answer, add_special_tokens=False)
@@ -143,7 +144,7 @@ def supervised(model: Model, task: str, problem_id: str, messages: Sequence[Mess
     stop = model.checkpoint.stop_ids[0]
     length = len(tokens) + 1
     size = model.checkpoint.block_size if model.checkpoint.family.attention == "block_causal" else None
-    fill = -(len(prompt) + length) % size if size else 0
+    fill = -(len(prompt) + length) % size if size else max(canvas - length, 0)
     ids = (*tokens, *[stop] * (1 + fill))
     rollout = Rollout(
         problem_id=problem_id,
@@ -155,7 +156,7 @@ def supervised(model: Model, task: str, problem_id: str, messages: Sequence[Mess
         step_map=tuple(range(len(ids))),
         logprobs=(0.0,) * len(ids),
         confidences=(0.0,) * len(ids),
-        block_size=size or length,
+        block_size=size or length + fill,
         block_offset=len(prompt) % size if size else 0,
         forward_passes=ForwardPasses(),
         cache="none",
@@ -164,5 +165,6 @@ def supervised(model: Model, task: str, problem_id: str, messages: Sequence[Mess
         decode=DecodeConfig(),
         model=model.info,
         seconds=0.0,
+        canvas=0 if size else length + fill,
     )
     return Sample(task, problem_id, problem_id, rollout, Verdict(reward=1.0, status="correct"))

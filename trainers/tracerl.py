@@ -19,7 +19,7 @@ from .metrics import Meter
 from .optimizing import Optimizer
 from .packing import Batch
 from .parallel import all_sum
-from .policy import Lesson, PolicyOptions, PolicyTrainer, Terms, at_targets
+from .policy import Lesson, PolicyOptions, PolicyTrainer, Terms, process_at_targets
 from .returns import last_step_rewards, step_gae
 from .traces import Trace
 from .value import ValueKind, ValueModel, value_loss
@@ -78,6 +78,10 @@ class TraceRL(PolicyTrainer):
     def views(self, sample: Sample, trace: Trace) -> Views:
         return trace_views(trace, self.shrink)
 
+    def _scaled(self, lessons: list[Lesson]) -> list[Lesson]:
+        """A value model is the baseline; rewards stay as they are."""
+        return super()._scaled(lessons) if self.critic is None else lessons
+
     def _has_signal(self, advantage: float, process: Sequence[float] | None) -> bool:
         with_raw_rewards = self.critic is not None and self.options.value_reward == "raw"
         return with_raw_rewards or super()._has_signal(advantage, process)
@@ -108,8 +112,7 @@ class TraceRL(PolicyTrainer):
         outcome = last_step_rewards(torch.tensor(raw, dtype=torch.float64), table.step, table.sample)
         if options.process == "ignore":
             return outcome
-        vectors = [torch.zeros(len(x.trace.ids)) if x.process is None else x.process for x in lessons]
-        process: Tensor = options.process_weight * at_targets(vectors, work)
+        process: Tensor = options.process_weight * process_at_targets(lessons, work)
         return process if options.process == "only" else outcome + process
 
     def _normalised(self, advantages: Tensor) -> Tensor:

@@ -6,15 +6,16 @@ A line per step; `step` 0 holds the evaluation before training. Numbers of a rol
 import hashlib
 import importlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..harness.records import Sample
-from ..harness.store import drop_torn_line, write_atomically
+from ..harness.store import write_atomically
 from ..rewards.errors import InputError, nearest
 
-Line = Mapping[str, float | int | str | bool | None]
+Line = Mapping[str, float | int | str | None]
 
 
 def batch_metrics(samples: Sequence[Sample]) -> dict[str, float]:
@@ -55,23 +56,21 @@ class Tracker(Protocol):
 
 
 class MetricsLog:
-    """metrics.jsonl of a run, and its trackers. After a resume, lines of steps that are done again are dropped first."""
+    """metrics.jsonl of a run that goes on after `step` (0: from the start), and its trackers. Lines of steps that will be done
+    again are dropped first.
+    """
 
     def __init__(self, path: Path, step: int, trackers: Sequence[Tracker]) -> None:
         self._path, self._trackers = path, trackers
         if path.exists():
-            drop_torn_line(path)
-            lines = path.read_text("utf-8").splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
-            write_atomically(path, "".join(f"{line}\n" for line in kept))
+            kept = [line for line in read_metrics(path) if step and line["step"] <= step]
+            write_atomically(path, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in kept))
 
     def write(self, line: Line) -> None:
         """Append a step's line."""
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        numbers = {
-            name: float(value) for name, value in line.items() if isinstance(value, int | float) and not isinstance(value, bool)
-        }
+            file.write(json.dumps({name: _plain(value) for name, value in line.items()}, ensure_ascii=False) + "\n")
+        numbers = {name: float(value) for name, value in line.items() if isinstance(value, int | float)}
         for tracker in self._trackers:
             tracker.log(numbers, int(numbers["step"]))
 
@@ -79,6 +78,11 @@ class MetricsLog:
         """Let the trackers finish."""
         for tracker in self._trackers:
             tracker.close()
+
+
+def _plain(value: float | int | str | None) -> float | int | str | None:
+    """JSON has no number that is not finite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import argparse
 
 from ...rewards.errors import InputError
 from . import Commands
-from .evaluate import add_model_options
+from .evaluate import MODEL_OPTIONS, add_model_options
 
 
 def add_parser(commands: Commands) -> None:
@@ -15,7 +15,6 @@ def add_parser(commands: Commands) -> None:
         epilog="examples: unmask doctor; unmask doctor --model JetLM/SDAR-1.7B-Chat",
     )
     command.add_argument("--model", metavar="M", help="describe this checkpoint instead; its weights are not loaded")
-    command.add_argument("--revision", metavar="R", help="revision of a hub checkpoint")
     add_model_options(command)
     command.set_defaults(run=_doctor)
 
@@ -23,7 +22,7 @@ def add_parser(commands: Commands) -> None:
 def _doctor(args: argparse.Namespace) -> int:
     from ..doctor import print_model, print_report
 
-    options = {name: getattr(args, name) for name in ("revision", "family", "mask_id", "block_size", "adapter")}
+    options = {name: getattr(args, name) for name in MODEL_OPTIONS}
     if args.model is not None:
         return print_model(args.model, options)
     given = next((name for name, value in options.items() if value is not None), None)

@@ -33,6 +33,7 @@ def add_parser(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_run_flags(command)
+    command.add_argument("--report", action="store_true", help="write report.html as well (see `unmask report`)")
     command.set_defaults(run=_eval)
 
 
@@ -57,11 +58,10 @@ def add_run_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--verifier", metavar="V", help="judge with this verifier instead of the task's")
     command.add_argument("--rule", metavar="R", help="scoring rule, where the task or its verifier knows several")
     command.add_argument("--max-batch", metavar="N", type=int, help="sequences that share a forward pass (default 32)")
-    command.add_argument("--revision", metavar="R", help="revision of a hub checkpoint")
+    command.add_argument("--kv-budget", metavar="SIZE", help="most memory for keys and values, such as 2GiB (default: no limit)")
     add_model_options(command)
     command.add_argument("--dtype", metavar="D", help="auto (default), float32, bfloat16, float16")
     command.add_argument("--device", metavar="D", help="auto (default), cpu, cuda, cuda:1, ...")
-    command.add_argument("--report", action="store_true", help="write report.html as well (see `unmask report`)")
     add_executor(command)
     command.add_argument(
         "--actors", metavar="N", type=int, help="models on the Ray cluster (default: one per GPU, else per node)"
@@ -75,16 +75,20 @@ def add_executor(command: argparse.ArgumentParser) -> None:
 
 
 def add_model_options(command: argparse.ArgumentParser) -> None:
-    """The flags that say of a model what its checkpoint does not."""
+    """The flags that say which model it is where its name does not."""
+    command.add_argument("--revision", metavar="R", help="revision of a hub checkpoint")
     command.add_argument("--family", metavar="F", help="which kind of model it is: a name of `unmask list models`, or FILE.yaml")
     command.add_argument("--mask-id", metavar="N", type=int, help="id of its mask token")
     command.add_argument("--block-size", metavar="N", type=int, help="the block size it was trained with")
     command.add_argument("--adapter", metavar="DIR", help="a LoRA to add to it (needs the extra `lora`)")
 
 
+MODEL_OPTIONS = ("revision", "family", "mask_id", "block_size", "adapter")
+"""Names of the flags that `load_model` and `open_checkpoint` take."""
+
 RUN_FLAGS = (
-    *("model", "task", "limit", "samples", "seed", "data", "verifier", "rule", "max_batch", "revision", "dtype", "device"),
-    *("family", "mask_id", "block_size", "adapter"),
+    *("model", "task", "limit", "samples", "seed", "data", "verifier", "rule", "max_batch", "kv_budget", "dtype", "device"),
+    *MODEL_OPTIONS,
 )
 """Names of the flags that are settings of the run."""
 
@@ -109,7 +113,7 @@ def _eval(args: argparse.Namespace) -> int:
         return fail(error, 1)
     print_outcome(result, shard)
     print(f"run directory: {result.path}")
-    if args.report:
+    if args.report and result.tasks:
         from ..report.build import write_report
 
         print(f"report: {write_report(result.path).path}")

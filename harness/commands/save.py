@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from . import Commands
-from .evaluate import add_model_options
+from .evaluate import MODEL_OPTIONS, add_model_options
 
 _EXAMPLE = """\
 examples:
@@ -24,7 +24,6 @@ def add_parser(commands: Commands) -> None:
     command.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="folder to write; an earlier checkpoint is replaced"
     )
-    command.add_argument("--revision", metavar="R", help="revision of a hub checkpoint")
     command.add_argument(
         "--dtype", metavar="D", default="auto", help="auto (default: the checkpoint's own), float32, bfloat16, ..."
     )
@@ -37,7 +36,7 @@ def _save(args: argparse.Namespace) -> int:
     from ..models.model import load_model, own_dtype
     from ..models.saving import save_model
 
-    options = {name: getattr(args, name) for name in ("revision", "family", "mask_id", "block_size", "adapter")}
+    options = {name: getattr(args, name) for name in MODEL_OPTIONS}
     dtype = own_dtype(open_checkpoint(args.model, **options)) if args.dtype == "auto" else args.dtype
     save_model(load_model(args.model, dtype=dtype, device="cpu", **options), args.out)
     print(f"checkpoint: {args.out} ({dtype})")

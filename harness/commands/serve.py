@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...rewards.errors import InputError
 from . import Commands
+from .evaluate import MODEL_OPTIONS, add_model_options
 
 if TYPE_CHECKING:
     from ..serving.http import Server
@@ -37,7 +38,7 @@ def add_parser(commands: Commands) -> None:
         "--max-batch", metavar="N", type=int, default=32, help="sequences that share a forward pass (default 32)"
     )
     command.add_argument("--max-waiting", metavar="N", type=int, default=1024, help="requests that may wait (default 1024)")
-    command.add_argument("--revision", metavar="R", help="revision of a hub checkpoint")
+    add_model_options(command)
     command.add_argument("--dtype", metavar="D", default="auto", help="auto (default), float32, bfloat16, float16")
     command.add_argument("--device", metavar="D", default="auto", help="auto (default), cpu, cuda, cuda:1, ...")
     command.set_defaults(run=_serve)
@@ -45,15 +46,20 @@ def add_parser(commands: Commands) -> None:
 
 def _serve(args: argparse.Namespace) -> int:
     from ..config import read_config
-    from ..models.model import load_model
+    from ..executor import Local
+    from ..models.model import Model
     from ..serving.engine import Engine
     from ..serving.http import Server
     from ..serving.service import Service
+    from ..source import open_source
 
     if args.max_batch < 1 or args.max_waiting < 1 or not 0 <= args.port < 65536:
         raise InputError("--max-batch and --max-waiting must be at least 1, --port between 0 and 65535")
-    config = read_config(None, {"model": args.model, "task": ["serve"]}, args.set, args.decode)
-    model = load_model(args.model, dtype=args.dtype, device=args.device, revision=args.revision)
+    flags = {name: getattr(args, name) for name in ("model", "max_batch", "dtype", "device", *MODEL_OPTIONS)}
+    config = read_config(None, {**flags, "task": ["serve"]}, args.set, args.decode)
+    model, _ = Local().load(config, open_source(config), config.device)
+    if not isinstance(model, Model):
+        raise InputError(f"--model {args.model}: is an endpoint already; give a checkpoint")
     model.resolve(config.decode)
     service = Service(model, Engine(model, args.max_batch, args.max_waiting), config.decode, args.name or args.model)
     try:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ...rewards.errors import InputError
 from ..store import make_folder, write_atomically
-from .card import Statistics, write_card
+from .card import Statistics, is_card, write_card
 from .read import parquet_files, read_rows
 from .views import Row, apply, find
 from .write import groups, parse_keep, replacing, write_file, write_shards
@@ -37,6 +37,8 @@ class Selection:
 
 def export(source: Path, out: Path, selection: Selection) -> int:
     """Write a dataset from the rollouts in `source` (see `load_rollouts`); returns its number of rows."""
+    if out.resolve() in (source.resolve(), *(file.resolve() for file in parquet_files(source))):
+        raise InputError(f"--out: {out} is what is read; choose another place")
     if selection.view == "rl":
         return build(_with_references(source), out, selection)
     return build(read_rows(source), out, selection)
@@ -55,10 +57,21 @@ def build(rows: Iterable[Row], out: Path, selection: Selection) -> int:
         make_folder(out.parent)
         return write_file(out, view.schema, shaped) if out.suffix == ".parquet" else _write_lines(out, view.schema, shaped)
     make_folder(out)
+    _check_ours(out)
     count = write_shards(out / "data", view.schema, shaped)
     title = f"{', '.join(statistics.tasks)}: rollouts of {', '.join({s['model'] for s in statistics.settings.values()})}"
     write_atomically(out / "README.md", write_card(title, selection.view, view, count, statistics, selection.keep))
     return count
+
+
+def _check_ours(out: Path) -> None:
+    """Raise InputError if the folder has a `data` or a README that is none of ours, and would be replaced."""
+    data, card = out / "data", out / "README.md"
+    others = [path.name for path in data.iterdir() if not path.match("train-*.parquet")] if data.is_dir() else []
+    if others:
+        raise InputError(f"--out: {data} holds {others[0]}, which is no part of a dataset; choose another folder")
+    if card.exists() and not is_card(card.read_text("utf-8", errors="replace")):
+        raise InputError(f"--out: {card} is no card of a dataset of ours; choose another folder")
 
 
 def _not_empty(rows: Iterable[Row], selection: Selection) -> Iterator[Row]:

@@ -95,6 +95,11 @@ def write_card(title: str, view_name: str, view: View, rows: int, statistics: St
     return "\n\n".join(parts) + "\n"
 
 
+def is_card(text: str) -> bool:
+    """Whether a README is one that `write_card` wrote."""
+    return text.startswith("---\nconfigs:") and "\n- unmask\n" in text
+
+
 def _front_matter(rows: int) -> str:
     sizes = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
     size = next((name for limit, name in sizes if rows < limit), "n>10M")

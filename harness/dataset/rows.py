@@ -73,6 +73,7 @@ def verl_columns(problem: Problem, origin: Origin, truth: str | None) -> dict[st
             "index": origin.places.get(problem.id),
             "split": origin.split,
             "problem_id": problem.id,
+            "question": next((turn.content for turn in reversed(problem.prompt) if turn.role == "user"), None),
             "data_revision": origin.data_revision,
             "verifier": origin.verifier,
             "verifier_options": json.dumps(dict(origin.verifier_options)),

@@ -29,8 +29,8 @@ def arrow_type(hint: Any) -> pa.DataType:
         kinds = [arrow_type(option) for option in get_args(hint) if option is not type(None)]
         return kinds[0] if len(set(kinds)) == 1 else pa.string()
     if origin is Literal:
-        kind: Any = type(get_args(hint)[0])
-        return arrow_type(kind)
+        first: Any = type(get_args(hint)[0])
+        return arrow_type(first)
     if origin in (tuple, list):
         return pa.list_(arrow_type(get_args(hint)[0]))
     if dataclasses.is_dataclass(hint):
@@ -120,6 +120,7 @@ FOR_VERL = [
                 ("index", pa.int64()),
                 ("split", pa.string()),
                 ("problem_id", pa.string()),
+                ("question", pa.string()),
                 ("data_revision", pa.string()),
                 ("verifier", pa.string()),
                 ("verifier_options", pa.string()),

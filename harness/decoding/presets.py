@@ -209,4 +209,7 @@ def official(decode: DecodeConfig, checkpoint: Checkpoint, task: str) -> DecodeC
         )
     settings = {**PRESETS[found.preset].settings, **found.tasks.get(task, found.tasks[""])}
     own = {name: getattr(decode, name) for name in changed(decode)}
+    if "max_new_tokens" in own and settings.get("block_size") == settings.get("max_new_tokens"):
+        # One block as long as the canvas stays one when the canvas is given another length.
+        own = {"block_size": own["max_new_tokens"], **own}
     return dataclasses.replace(DecodeConfig(), **{**settings, **own})

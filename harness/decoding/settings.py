@@ -142,6 +142,8 @@ def _check_family(decode: DecodeConfig, family: Family, name: str) -> None:
                 f"decode.{setting}={getattr(decode, setting)!r}: only for models with full attention; "
                 f"{name} is {family.attention}" + (", its block cache is exact" if setting == "cache" else "")
             )
+    if decode.algorithm == "wino" and family.shift:
+        raise InputError(f"decode.algorithm=wino: {name} predicts a token from the position before; a shadow cannot check it")
     approximate = decode.cache in ("prefix", "dual")
     if decode.full_length and decode.eos_early_stop:
         raise InputError("decode.full_length and decode.eos_early_stop exclude each other")

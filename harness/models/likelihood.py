@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...rewards.errors import InputError
+from ...rewards.errors import InputError, nearest
 from .attention import block_causal
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def likelihood(
     attention. `max_batch` bounds the sequences that share a pass. Raises InputError for a model without a mask token, tokens
     outside the vocabulary, a sequence beyond the model's context, or settings that do not fit.
     """
+    if method != "auto" and method not in _METHODS:
+        raise InputError(f"likelihood: method {method!r} is none of auto, {', '.join(_METHODS)}{nearest(method, _METHODS)}")
     scorer = _Scorer(model, cfg, max_batch)
     scorer.check(context_ids, response_ids, samples)
     chosen = method if method != "auto" else "monte_carlo" if scorer.family.attention == "full" else "left_to_right"

@@ -31,6 +31,7 @@ class Model:
         self.network = network
         self.info = info
         self.tokenizer = checkpoint.tokenizer
+        self.kv_budget: int | None = None
 
     @property
     def context(self) -> int:
@@ -66,15 +67,16 @@ class Model:
     ) -> Iterator[Rollout]:
         """Yield one rollout per request, in completion order.
 
-        `max_batch` bounds the sequences that share a forward pass, `kv_budget` the bytes of an exact cache: fewer sequences then
-        share a pass. `fuse` runs prompts and finished blocks together with the denoising steps that follow them; without it they
-        have forward passes of their own, as the published loops do. None of them changes a token. `usage` is counted up.
-        `requests` may yield None for "none right now" while others are being decoded; it is asked again after the next pass.
-        `watch` is shown every response after every pass (`decoding.rows.Watch`). Raises InputError when the budget does not hold
-        one sequence, or the memory does not.
+        `max_batch` bounds the sequences that share a forward pass, `kv_budget` the bytes of an exact cache (default: the
+        attribute of that name): fewer sequences then share a pass. `fuse` runs prompts and finished blocks together with the
+        denoising steps that follow them; without it they have forward passes of their own, as the published loops do. None of
+        them changes a token. `usage` is counted up. `requests` may yield None for "none right now" while others are being
+        decoded; it is asked again after the next pass. `watch` is shown every response after every pass (`decoding.rows.Watch`).
+        Raises InputError when the budget does not hold one sequence, or the memory does not.
         """
         decode = self.resolve(decode)
-        for decoded in self._decoder(decode, max_batch, kv_budget, fuse, usage).run(requests, watch):
+        budget = kv_budget or self.kv_budget
+        for decoded in self._decoder(decode, max_batch, budget, fuse, usage).run(requests, watch):
             yield self._rollout(decoded, decode)
 
     def _decoder(self, decode: DecodeConfig, rows: int, budget: int | None, fuse: bool, usage: "Usage | None") -> Any:

@@ -17,7 +17,7 @@ from ...rewards.plugins import VERIFIERS, known_names, load_object
 from ...rewards.pool import VerifierPool
 from ...rewards.records import Problem, StepReward, Verdict
 from ...rewards.steps import total
-from ...rewards.verifier import as_verifier
+from ...rewards.verifier import Verifier, as_verifier
 from ..records import Rollout
 from .placement import Place, Spread
 
@@ -62,11 +62,15 @@ class Steps:
 
 @dataclass(frozen=True)
 class Context:
-    """What a process reward may use: the policy (loaded when first called for), its tokenizer, and outcome verifiers by task."""
+    """What a process reward may use: the policy (loaded when first called for), its tokenizer, and outcome verifiers by task.
+
+    `start` gives a pool for a verifier that is asked again and again; whoever made the context closes it.
+    """
 
     model: "Callable[[], Model]"
     tokenizer: Any
     pool: Callable[[str], VerifierPool]
+    start: Callable[[Verifier], VerifierPool] | None = None
     seed: int = 0
     workers: int | None = None
     max_batch: int = 32

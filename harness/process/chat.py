@@ -1,10 +1,19 @@
-"""Asking an OpenAI-compatible endpoint: one completion of a conversation, with retries. Standard library only."""
+"""Asking an OpenAI-compatible endpoint: one completion of a conversation, with retries. Standard library only.
+
+`Callers` asks several at a time in daemon threads: an executor's threads would keep an interrupted program waiting for an
+endpoint that hangs.
+"""
 
 import json
+import queue
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from ...rewards.errors import InputError
@@ -63,3 +72,39 @@ class Endpoint:
         if not isinstance(text, str):
             raise ChatError(f"the answer's content is {text!r:.60}, not text")
         return text
+
+
+class Callers:
+    """Makes calls, `count` at a time. A context manager; what has not begun when it ends is dropped."""
+
+    def __init__(self, count: int) -> None:
+        self._calls: queue.SimpleQueue[tuple[Callable[[], str], Future[str]] | None] = queue.SimpleQueue()
+        self._count = count
+        for number in range(count):
+            threading.Thread(target=self._work, name=f"unmask-caller-{number}", daemon=True).start()
+
+    def submit(self, call: Callable[[], str]) -> "Future[str]":
+        """Queue a call and return its future."""
+        future: Future[str] = Future()
+        self._calls.put((call, future))
+        return future
+
+    def __enter__(self) -> "Callers":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        while not self._calls.empty():
+            if (entry := self._calls.get()) is not None:
+                entry[1].cancel()
+        for _ in range(self._count):
+            self._calls.put(None)
+
+    def _work(self) -> None:
+        while (entry := self._calls.get()) is not None:
+            call, future = entry
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(call())
+            except Exception as error:  # kept for whoever waits on the future: this thread has no caller
+                future.set_exception(error)

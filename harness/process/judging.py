@@ -12,8 +12,9 @@ on it where votes differ, and takes unparsed answers for 0. Not covered: standar
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import Literal
 
@@ -22,7 +23,7 @@ from ...rewards.extract import after_thinking, boxes
 from ...rewards.records import StepReward
 from ...rewards.steps import Shape, shaped
 from .base import Context, Item, Steps
-from .chat import ChatError, Endpoint
+from .chat import Callers, ChatError, Endpoint
 from .options import check_types, require, version
 from .splitting import Split, step_spans
 
@@ -102,22 +103,19 @@ class JudgeReward:
     def rewards(self, items: Sequence[Item], context: Context) -> Iterator[Steps]:
         """Ask for all votes, some of them at a time; yield the steps of each item in order."""
         endpoint = Endpoint(self.url, self.model, os.environ.get(self.key_env, ""), self.timeout, self.retries)
-        with ThreadPoolExecutor(self.concurrency) as threads:
-            asked = [self._ask(threads, endpoint, item, context.seed) for item in items]
-            try:
-                for spans, answers in asked:
-                    yield self._steps(spans, answers)
-            finally:
-                threads.shutdown(cancel_futures=True)
+        with Callers(self.concurrency) as callers:
+            asked = [self._ask(callers, endpoint, item, context.seed) for item in items]
+            for spans, answers in asked:
+                yield self._steps(spans, answers)
 
     def _ask(
-        self, threads: ThreadPoolExecutor, endpoint: Endpoint, item: Item, seed: int
+        self, callers: Callers, endpoint: Endpoint, item: Item, seed: int
     ) -> tuple[list[tuple[int, int]], list[list[Future[str]]]]:
         spans = step_spans(item.rollout.text, self.split, self.chunk)
         sampling = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
         prompts = [self.prompt(item, span) for span in spans]
         return spans, [
-            [threads.submit(endpoint.ask, _turn(prompt), **sampling, seed=seed + vote) for vote in range(self.votes)]
+            [callers.submit(partial(endpoint.ask, _turn(prompt), **sampling, seed=seed + vote)) for vote in range(self.votes)]
             for prompt in prompts
         ]
 

@@ -18,6 +18,7 @@ from ...rewards.errors import InputError
 from ...rewards.pool import VerifierPool
 from ...rewards.records import Problem, StepReward
 from ...rewards.serde import decode, dumps, encode, read_jsonl
+from ...rewards.verifier import Verifier
 from ..config import RunConfig
 from ..dataset.read import read_rows
 from ..dataset.rows import sample_of
@@ -88,12 +89,13 @@ class _Policy:
         self._fingerprint = run.results[0].model.fingerprint if run.results else ""
         self._stack = ExitStack()
         self.model = cache(self._load)
-        self.pool = cache(self._start)
+        self.pool = cache(self._outcomes)
+        self._started: dict[tuple[str, str], VerifierPool] = {}
 
     def context(self) -> Context:
         checkpoint = open_checkpoint(self._name, **self._config.model_options())
         seed, batch = self._config.seed, self._config.max_batch
-        return Context(self.model, checkpoint.tokenizer, self.pool, seed, self._workers, batch)
+        return Context(self.model, checkpoint.tokenizer, self.pool, self._start, seed, self._workers, batch)
 
     def _load(self) -> Model:
         model = load_model(self._name, dtype=self._dtype, device=self._device, **self._config.model_options())
@@ -103,14 +105,20 @@ class _Policy:
             )
         return model
 
-    def _start(self, task: str) -> VerifierPool:
+    def _start(self, verifier: Verifier) -> VerifierPool:
+        key = (verifier.name, verifier.version)
+        if key not in self._started:
+            self._started[key] = self._stack.enter_context(VerifierPool(verifier, self._workers))
+        return self._started[key]
+
+    def _outcomes(self, task: str) -> VerifierPool:
         config = self._config
         for name in config.task:
             benchmark, verifier = load_task(
                 name, config.data, config.task_options, config.rule, config.verifier, config.verifier_options
             )
             if benchmark.name == task:
-                return self._stack.enter_context(VerifierPool(verifier, self._workers))
+                return self._start(verifier)
         raise InputError(f"task {task!r} is not one of the run's")
 
     def __enter__(self) -> "_Policy":

@@ -32,12 +32,18 @@ class Verified:
 
     def rewards(self, items: Sequence[Item], context: Context) -> Iterator[Steps]:
         """Judge every sample in worker processes. Raises InputError when the verifier knows of no steps."""
+        if context.start is not None:
+            yield from self._judged(items, context.start(self.verifier))
+            return
         with VerifierPool(self.verifier, context.workers) as pool:
-            found: dict[int, Steps] = {}
-            submitted = ((place, item.problem, completion_of(item.rollout)) for place, item in enumerate(items))
-            for place, verdict in pool.map(submitted):
-                found[place] = self._steps(verdict)
-            yield from (found[place] for place in range(len(items)))
+            yield from self._judged(items, pool)
+
+    def _judged(self, items: Sequence[Item], pool: VerifierPool) -> Iterator[Steps]:
+        found: dict[int, Steps] = {}
+        submitted = ((place, item.problem, completion_of(item.rollout)) for place, item in enumerate(items))
+        for place, verdict in pool.map(submitted):
+            found[place] = self._steps(verdict)
+        return (found[place] for place in range(len(items)))
 
     def _steps(self, verdict: Verdict) -> Steps:
         if verdict.reward is None:

@@ -54,11 +54,10 @@ def write_report(a: Path, b: Path | None = None, out: Path | None = None, allowe
     Raises InputError for what is no run, and for two runs that `compare` refuses.
     """
     runs = [_open(path) for path in (a, b) if path is not None]
-    if len(runs) == 2:
+    comparison = None
+    if len(runs) == 2 and any(_has_samples(run) for run in runs):
         comparison = compare_opened(runs[0], runs[1], allowed)
-        page = out or runs[1].path / f"compare-{runs[0].name}.html"
-    else:
-        comparison, page = None, out or runs[0].path / "report.html"
+    page = out or runs[-1].path / ("report.html" if len(runs) == 1 else f"compare-{runs[0].name}.html")
     if not page.parent.is_dir():
         raise InputError(f"--out {page}: there is no directory {page.parent}")
     return _Builder(runs, comparison, page).write()

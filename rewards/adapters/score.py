@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import InputError, nearest
-from ..records import Completion, Problem
+from ..records import Completion, Message, Problem
 from .rows import read_reference
 from .workers import PooledVerifier
 
@@ -44,13 +44,16 @@ def compute_score(
 ) -> dict[str, Any]:
     """Judge one response. Returns `score`, `acc`, `status`, `extracted` and `verifier_error`, in every row the same keys.
 
-    A response that could not be judged scores 0, which verl cannot tell from a wrong one: `verifier_error` is 1 then, so that
-    verl's metrics show the share, and a warning is given. Raises InputError when it is not known how to judge.
+    verl hands over no prompt; `extra_info["question"]`, which verl's own preprocessing writes too, stands in for it, where the
+    way a question is put matters (percentages, choices). A response that could not be judged scores 0, which verl cannot tell
+    from a wrong one: `verifier_error` is 1 then, so that verl's metrics show the share, and a warning is given. Raises InputError
+    when it is not known how to judge.
     """
     extra = extra_info or {}
     judge = _judge(*_which(data_source, extra, verifier, options), workers)
     reference = read_reference(ground_truth, extra.get("reference_is_json"))
-    problem = Problem(str(extra.get("problem_id") or extra.get("index", "")), data_source, (), reference)
+    prompt = (Message("user", str(extra["question"])),) if extra.get("question") else ()
+    problem = Problem(str(extra.get("problem_id") or extra.get("index", "")), data_source, prompt, reference)
     (verdict,) = judge.judge([(problem, Completion(solution_str))])
     if verdict.reward is None:
         warnings.warn(f"{data_source}: a response could not be judged: {verdict.detail}", RuntimeWarning, stacklevel=2)

@@ -53,9 +53,9 @@ class Case:
 
 
 def folders(given: Path | None) -> list[Path]:
-    """The folders with recordings: the one given or those in it, else the shared and the shipped ones."""
-    roots = [given] if given else [SHARED, SHIPPED]
-    found = [path.parent for root in roots for path in (*root.glob("generations.json"), *sorted(root.glob("*/generations.json")))]
+    """The folders with recordings: the one given or those in it, else the shared ones, else the small set that is shipped."""
+    root = given or (SHARED if SHARED.exists() else SHIPPED)
+    found = [path.parent for path in (*root.glob("generations.json"), *sorted(root.glob("*/generations.json")))]
     return [folder for folder in found if (folder / "config.json").exists()]
 
 

@@ -15,6 +15,7 @@ def test_an_exact_cache_in_a_batch_agrees_in_every_token(capsys: pytest.CaptureF
     assert "exact cache, batches of 3" in out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared recordings are not here")
 def test_an_approximate_cache_is_measured_and_not_called_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(SHARED / "llada")

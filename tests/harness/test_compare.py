@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from unmask.harness.cli import main
 from unmask.harness.runs import open_run
+from unmask.harness.tables import at_k
 from unmask.rewards.records import Message, Problem
 
 from .made_runs import BROKEN, DECODE, MODEL, RIGHT, WRONG, Made, make_run, problem
@@ -156,3 +157,8 @@ def test_a_task_with_weights_of_its_own_is_compared_by_them(
     assert task["difference"]["mean"] == pytest.approx(-1 / 4 + 1 / 8)
     assert task["a"]["score"]["mean"] == pytest.approx(2 / 4 + 1 / 8)
     assert task["notes"] == []
+
+
+def test_several_samples_a_problem_have_avg_pass_and_maj(tmp_path: Path) -> None:
+    (result,) = open_run(make_run(tmp_path / "a", [[RIGHT, WRONG], [RIGHT, RIGHT], [WRONG, WRONG]])).results
+    assert at_k(result) == "avg@2 50.0, pass@1 50.0, pass@2 66.7, maj@2 50.0"

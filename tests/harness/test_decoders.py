@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,12 @@ def preset(name: str, **more: Any) -> DecodeConfig:
     return DecodeConfig(**{**settings, "max_new_tokens": 16, **more})
 
 
+OFTEN = ("dynamic", "dream", "fast-dllm-dual", "llada2.1-quality", "dinfer-hierarchy-remask", "klass", "wino")
+"""One decoder of each kind; the others run in CI."""
+
+
 @needs_recordings
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in OFTEN else [pytest.mark.slow]) for n in PRESETS])
 def test_every_named_decoder_fills_a_response_and_keeps_a_complete_record(name: str) -> None:
     size = {"block_size": 8} if fitting(name) in ("sdar", "llada2") else {}
     model = model_of(SHARED / fitting(name))
@@ -91,6 +96,7 @@ def test_the_authors_settings_name_known_decoders_and_fields() -> None:
         ("sdar", {"guidance": 1.0}, "only for models with full attention"),
         ("sdar", {"algorithm": "wino"}, "only for models with full attention"),
         ("dream", {"cache": "prefix"}, "force_first_token=true"),
+        ("dream", {"algorithm": "wino"}, "a shadow cannot check it"),
         ("sdar", {"algorithm": "diffusion_gemma"}, "not for .* family sdar"),
         ("llada", {"eos_early_stop": True, "full_length": True}, "exclude each other"),
         ("sdar", {"block_size": 8, "sub_block_size": 3}, "no multiple"),
@@ -142,14 +148,14 @@ def test_an_approximate_cache_is_marked_in_the_record(cache: str) -> None:
 
 
 @needs_recordings
-@pytest.mark.parametrize("folder", ["llada", "dream"])
+@pytest.mark.parametrize("folder", ["llada", pytest.param("dream", marks=pytest.mark.slow)])
 def test_leaving_at_the_stop_changes_nothing_that_is_kept(folder: str) -> None:
     """Whatever token stops: the response of the full run, cut there, is the response of the run that leaves."""
     loaded = model_of(SHARED / folder)
     decode = DecodeConfig(remasking="static", block_size=8, temperature=0.7, max_new_tokens=32)
     whole = generate(loaded, dataclasses.replace(decode, full_length=True))
     left = 0
-    for stop in sorted(set(whole.token_ids)):
+    for stop in sorted(set(whole.token_ids))[:6]:
         model = Model(dataclasses.replace(loaded.checkpoint, stop_ids=(stop,)), loaded.network, loaded.info)
         cut, full = generate(model, decode), generate(model, dataclasses.replace(decode, full_length=True))
         assert (cut.length, cut.text, cut.finish) == (full.length, full.text, full.finish) == (cut.length, cut.text, "stop")
@@ -214,6 +220,31 @@ def test_klass_waits_until_the_distribution_is_stable() -> None:
     young, old = torch.tensor([[1, 1, 1]]), torch.tensor([[2, 0, 2]])
     assert klass(View(confidence, everything, one, one, stable=young), decode).tolist() == [[False, True, False]]
     assert klass(View(confidence, everything, one, one, stable=old), decode).tolist() == [[True, False, False]]
+
+
+@needs_recordings
+def test_wino_takes_back_fewer_than_it_drafted_and_its_log_gives_every_state() -> None:
+    model = model_of(SHARED / "llada")
+    decode = DecodeConfig(
+        algorithm="wino",
+        threshold=0.3,
+        remask_threshold=0.95,
+        temperature=0.0,
+        block_size=16,
+        max_new_tokens=16,
+        full_length=True,
+    )
+    rollout = generate(model, decode)
+    kinds = {event.kind for event in rollout.events}
+    assert kinds == {"remask", "unmask"}
+    mask = model.checkpoint.mask_id
+    states = [state.tokens for state in replay_states(rollout, mask)] + [(*PROMPT, *rollout.token_ids)]
+    drafted = [sum(a == mask != b for a, b in zip(before, after, strict=True)) for before, after in pairwise(states)]
+    taken = [sum(a != mask == b for a, b in zip(before, after, strict=True)) for before, after in pairwise(states)]
+    assert sum(taken) > 0
+    assert all(back < before for back, before in zip(taken[1:], drafted, strict=False) if back)
+    assert all(taken[i] == 0 for i, count in enumerate(drafted) if count == 1)
+    assert mask not in rollout.token_ids
 
 
 def test_top_n_sigma_keeps_what_lies_near_the_best_logit() -> None:

@@ -10,6 +10,7 @@ from .recordings import folders
 FOLDERS = folders(None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
 def test_eval_runs(folder: Path, tmp_path: Path) -> None:
     sets = ["--set", "decode.max_new_tokens=16", "--set", "workers=1"]

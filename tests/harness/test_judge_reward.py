@@ -1,10 +1,15 @@
 """`judge`: what it asks an OpenAI-compatible endpoint, and what it makes of the answers. The endpoint is a local server."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -176,3 +181,19 @@ def test_votes_agree_by_mean_majority_or_all() -> None:
         None,
         None,
     ]
+
+
+def test_an_endpoint_that_hangs_does_not_keep_an_interrupted_program_waiting() -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_judge_reward as t\n"
+        "import socket; listener = socket.create_server(('127.0.0.1', 0))\n"
+        "reward = t.load_process_reward('judge', {'url': f'http://127.0.0.1:{listener.getsockname()[1]}/v1', 'model': 'm'})\n"
+        "print('asking', flush=True)\n"
+        "list(reward.rewards([t.item()], t.Context(None, None, None)))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"asking\n"
+        time.sleep(0.5)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(30) != 0

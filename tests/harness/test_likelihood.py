@@ -47,7 +47,7 @@ def by_blocks(length: int, size: int) -> Tensor:
 def test_the_probabilities_of_all_responses_sum_to_one(name: str, method: Any, tmp_path: Path) -> None:
     """Over a vocabulary of a few tokens: all others get no probability."""
     model = model_of(tmp_path, name)
-    few = [70, 71, 72, 73]
+    few = [70, 71, 72]
     head = model.network.lm_head
     forward = head.forward
     others = torch.ones(head.weight.shape[0], dtype=torch.bool)
@@ -144,10 +144,10 @@ def test_monte_carlo_converges_to_the_mean_over_every_mask(name: str, tmp_path: 
             found = log_probs(model, ids, allowed)
             right = sum(float(found[len(context) + i - shift, RESPONSE[i]]) for i in placed)
             exact += right * length / count / len(placements) / length
-    estimate = likelihood(model, context, RESPONSE, method="monte_carlo", samples=3000, seed=1, max_batch=500)
+    estimate = likelihood(model, context, RESPONSE, method="monte_carlo", samples=1200, seed=1, max_batch=600)
     assert abs(estimate.log_probability - exact) < 4 * estimate.error
-    assert estimate.error < 0.05 * abs(exact)
-    assert estimate.passes == 3000
+    assert estimate.error < 0.08 * abs(exact)
+    assert estimate.passes == 1200
 
 
 def test_the_default_is_monte_carlo_for_full_attention_and_exact_for_blocks(tmp_path: Path) -> None:
@@ -194,6 +194,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     for options, said in (
         ({"samples": 0}, "samples"),
         ({"cfg": 0.5}, "full attention"),
+        ({"method": "montecarlo"}, "did you mean 'monte_carlo'"),
     ):
         with pytest.raises(InputError, match=said):
             log_likelihood(model, CONTEXT, RESPONSE, **options)

@@ -78,6 +78,7 @@ def drafts_of(rollout: Rollout) -> list[list[int]]:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", cases(), ids=[case["name"] for case in cases()])
 def test_tokens_and_every_draft_are_those_of_the_native_generate(case: dict[str, Any]) -> None:
     """The recording was sampled under another version: it shares the first steps, where rounding has not yet moved a draw."""

@@ -187,7 +187,7 @@ def test_what_is_said_of_a_model_is_part_of_the_runs_identity(tmp_path: Path, ca
         "--task",
         "arith",
         "--limit",
-        "2",
+        "1",
         "--set",
         "decode.max_new_tokens=8",
         "--out",

@@ -1,7 +1,7 @@
 """Decoding equals the recordings of the original implementations: tokens, step maps or events, states and pass counts.
 
 The logits are `test_reference_models`' business.
-Reads every folder of the shared recordings (where they are) and the small set that is shipped; `--reference DIR` reads that
+Reads every folder of the shared recordings, or the small set that is shipped where they are not; `--reference DIR` reads that
 folder, or the folders in it, instead. `-k table -s` prints what was compared.
 """
 

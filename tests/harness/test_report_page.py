@@ -174,6 +174,14 @@ def test_the_slider_goes_to_a_step(page: Tab) -> None:
     assert page.js("document.querySelector('input[type=range]').getAttribute('aria-valuetext')").startswith("step 2 of")
 
 
+def test_a_click_on_the_bars_goes_to_their_step(page: Tab) -> None:
+    open_sample(page, "toy/0 · 2")
+    steps = page.js("Number(document.querySelector('input[type=range]').max)")
+    box = "(document.querySelector('.strip').getBoundingClientRect())"
+    page.js(f"document.querySelector('.strip').dispatchEvent(new MouseEvent('click', {{clientX: {box}.x + {box}.width * 0.5}}))")
+    assert f"step {steps // 2 + 1} / {steps}" in text(page, ".readout")
+
+
 def test_doubt_is_shaded_and_the_order_too(page: Tab) -> None:
     open_sample(page, "toy/2 · 2")
     colours = "new Set([...document.querySelectorAll('.tok')].map((node) => getComputedStyle(node).backgroundColor)).size"
@@ -410,6 +418,18 @@ def test_a_training_run_shows_its_curves(browser: Browser, tmp_path: Path) -> No
         assert titles == ["reward", "loss"]
         label = tab.js("document.querySelector('.curves svg').getAttribute('aria-label')")
         assert label == "reward over steps 0 to 39: from 0 to 0.975, at last 0.975"
+
+
+def test_two_training_runs_share_their_charts(browser: Browser, tmp_path: Path) -> None:
+    for name, slope in (("one", 1), ("other", 2)):
+        (tmp_path / name).mkdir()
+        lines = [{"step": i, "reward": i * slope} for i in range(5)]
+        (tmp_path / name / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert main(["report", str(tmp_path / "one"), str(tmp_path / "other")]) == 0
+    for tab in opened(browser, tmp_path / "other" / "compare-one.html"):
+        assert tab.js("document.querySelectorAll('.curves figure').length") == 1
+        assert tab.js("document.querySelectorAll('.curves .line-a, .curves .line-b').length") == 2
+        assert "4 · 8" in text(tab, ".curves h3")
 
 
 def test_without_a_tokenizer_the_page_says_so_and_shows_ids(browser: Browser, tmp_path: Path) -> None:

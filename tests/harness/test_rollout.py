@@ -319,6 +319,25 @@ def test_bad_settings_of_an_export_are_named(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_export_replaces_nothing_that_is_not_its_own(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "precious.csv").write_text("1")
+    assert main(["export", str(made), "--out", str(tmp_path)]) == 2
+    assert "precious.csv" in capsys.readouterr().err
+    assert (tmp_path / "data" / "precious.csv").exists()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "README.md").write_text("# My thesis")
+    assert main(["export", str(made), "--out", str(other)]) == 2
+    assert (other / "README.md").read_text() == "# My thesis"
+    before = rows(made)
+    assert main(["export", str(made), "--view", "sft", "--out", str(made)]) == 2
+    assert "is what is read" in capsys.readouterr().err
+    assert rows(made) == before
+    assert main(["export", str(made), "--view", "sft", "--out", str(tmp_path / "twice")]) == 0
+    assert main(["export", str(made), "--view", "kto", "--out", str(tmp_path / "twice")]) == 0
+
+
 def test_what_is_no_dataset_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "no parquet file of rollouts" in capsys.readouterr().err

@@ -217,6 +217,7 @@ def test_requests_that_come_together_share_passes_and_answers_are_not_mixed_up(d
         found = list(threads.map(ask, range(12)))
     assert [(r.token_ids, r.length, r.decode) for r in found] == [(r.token_ids, r.length, r.decode) for r in alone]
     assert 1 < max(together) <= 8
+    assert engine.load() == (0, 0)
     assert engine.close(timeout=10)
 
 
@@ -245,6 +246,14 @@ def test_other_settings_get_their_turn(demo: Model) -> None:
     rollouts = [ticket.result.result(timeout=60) for ticket in tickets]
     assert [rollout.decode.temperature for rollout in rollouts] == [1.0, 2.0] * 3
     engine.close(timeout=10)
+
+
+def test_a_client_that_goes_away_leaves_nothing_behind(server: Server) -> None:
+    body = json.dumps({"messages": ASKED, "stream": True, "n": 2}).encode()
+    with urllib.request.urlopen(urllib.request.Request(server.url + "/chat/completions", data=body)) as answer:
+        answer.readline()
+    wait_for(lambda: server.service.engine.load() == (0, 0))
+    assert post(server, "/chat/completions", json.dumps({"messages": ASKED, "max_tokens": 4}).encode())[0] == 200
 
 
 def test_a_full_queue_and_a_closing_engine_refuse(demo: Model) -> None:

@@ -17,7 +17,6 @@ sys.path[:] = [place for place in sys.path if os.path.abspath(place) != HERE]  #
 
 # ruff: noqa: E402
 import argparse
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ matplotlib.use("svg")
 from matplotlib import pyplot
 from unmask.trainers.config import read_train_config
 from unmask.trainers.loop import train as unmask_train
+from unmask.trainers.tracking import read_metrics
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -90,7 +90,7 @@ def train(run: Run, out: Path) -> None:
 def lines(folder: Path) -> list[dict[str, Any]]:
     """A run's metrics; empty where there is none yet."""
     file = folder / "metrics.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return read_metrics(file) if file.exists() else []
 
 
 def report(out: Path) -> None:

@@ -185,6 +185,14 @@ def test_verl_is_told_the_verifier_by_the_row_or_by_its_settings() -> None:
         score("mine", "4", "4")
 
 
+def test_verl_hands_over_the_question_where_the_data_has_it(tmp_path: Path) -> None:
+    (tmp_path / "asked.py").write_text(
+        "def reward(problem, completion):\n    return float(problem.prompt[0].content == 'How many?')\n"
+    )
+    score = load_as_verl_does(VERL_FILE, "compute_score", verifier=f"{tmp_path / 'asked.py'}:reward", workers=1)
+    assert score("mine", "4", "4", {"question": "How many?"})["score"] == 1.0
+
+
 def test_programs_come_to_verl_as_json_text() -> None:
     truth = '{"style": "stdin", "tests": [{"input": "2\\n", "output": "4\\n"}]}'
     extra = {"verifier": "code", "verifier_options": "{}", "reference_is_json": True}

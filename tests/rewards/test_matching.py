@@ -84,9 +84,9 @@ def test_a_tolerance_is_absolute_or_relative_and_its_bound_is_exact() -> None:
     [("no idea", "unparsed"), (r"\boxed{3 or so}", "unparsed"), (r"\boxed{9^{9^{9^9}}}", "refused"), (r"\boxed{x}", "unparsed")],
 )
 def test_what_is_no_number_has_a_status_of_its_own(text: str, status: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     assert judge("numeric", text, 3).status == status
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_a_pattern_is_searched_matched_in_full_or_has_to_be_absent() -> None:

@@ -57,7 +57,9 @@ def test_edited_rollouts_are_refused(tiny: Callable[..., Model]) -> None:
         recomputed(model, [edited])
 
 
-@pytest.mark.parametrize("name", ["dream", "llada", "llada2", "llada21", "lladamoe", "sdar", "sdar_moe"])
+@pytest.mark.parametrize(
+    "name", ["dream", "llada", "llada2", "lladamoe", "sdar", "sdar_moe", pytest.param("llada21", marks=pytest.mark.slow)]
+)
 def test_recorded_logprobs_of_every_family_are_reproduced(name: str) -> None:
     """Tiny checkpoints in the layout of the releases, decoded by the harness itself."""
     if not (REFERENCE / name).exists():

@@ -8,6 +8,8 @@ import pytest
 import torch
 from unmask.trainers.advantages import Baseline, group_advantages, with_overlength
 from unmask.trainers.objective import Counts, Estimator, Weights, kl_term, policy_term, token_weights, truncated_importance
+from unmask.trainers.optimizing import OptimizerOptions, lr_factor
+from unmask.trainers.packing import plan
 from unmask.trainers.process import rewards_to_go, standardised
 from unmask.trainers.returns import last_step_rewards, step_gae
 from unmask.trainers.value import value_loss
@@ -226,3 +228,17 @@ def test_the_value_loss_takes_the_larger_error() -> None:
     for value, n, o, r in zip(found, new, old, returns, strict=True):
         near = o + min(max(n - o, -0.2), 0.2)
         assert value == pytest.approx(0.5 * max((n - r) ** 2, (near - r) ** 2), abs=1e-12)
+
+
+def test_the_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
+    options = OptimizerOptions(schedule="cosine", warmup=2, final_lr=0.1)
+    found = [lr_factor(step, 12, options) for step in (0, 1, 2, 7, 12, 20)]
+    assert found == pytest.approx([0.5, 1.0, 1.0, 0.55, 0.1, 0.1])
+    assert lr_factor(9, 12, OptimizerOptions()) == 1.0
+
+
+def test_sequences_of_similar_length_share_a_batch_within_the_budget() -> None:
+    lengths = [5, 100, 6, 90, 40, 300, 7]
+    groups = plan(lengths, 200)
+    assert sorted(i for group in groups for i in group) == list(range(7))
+    assert [[lengths[i] for i in group] for group in groups] == [[300], [100, 90], [40, 7, 6, 5]]

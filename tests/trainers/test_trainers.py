@@ -29,6 +29,7 @@ SETTINGS = [
     ("tracerl", {"value": "shared", "value_lr": 1e-3}),
     ("random-mask", {}),
     ("coupled", {"match": "compute"}),
+    ("rft", {}),
     ("sft", {"views": "semi-ar"}),
     ("sft", {"views": "random", "inverse_t": True}),
     ("sft", {"views": "trace", "collect": True}),
@@ -112,8 +113,7 @@ def test_the_same_seed_gives_the_same_update(tiny: Callable[..., Model]) -> None
     assert same(results[0][1], results[1][1])
 
 
-@pytest.mark.parametrize("minibatches", [1, 2])
-@pytest.mark.parametrize("value", ["none", "separate", "shared"])
+@pytest.mark.parametrize(("minibatches", "value"), [(1, "none"), (2, "none"), (1, "separate"), (2, "shared")])
 def test_a_loss_that_is_not_finite_changes_nothing(
     tiny: Callable[..., Model], monkeypatch: pytest.MonkeyPatch, minibatches: int, value: str
 ) -> None:
@@ -224,6 +224,13 @@ def test_masks_are_drawn_anew_in_every_step(tiny: Callable[..., Model]) -> None:
     assert first.masked.shape != later.masked.shape or not torch.equal(first.masked, later.masked)
 
 
+def test_blocks_of_several_sizes_do_not_share_an_update(tiny: Callable[..., Model]) -> None:
+    model = tiny("sdar", torch.float32)
+    samples = group(model)
+    with pytest.raises(InputError, match=r"blocks of \[4, 8\]"):
+        make("tracerl", model, {}).step([widen(samples[0], 8), *samples[1:]])
+
+
 def test_several_updates_per_step_clip(tiny: Callable[..., Model]) -> None:
     model = tiny("sdar", torch.float32)
     metrics = make("tracerl", model, {"lr": 3e-3, "minibatches": 2, "epochs": 3}).step(group(model))
@@ -278,13 +285,14 @@ def test_the_parts_of_a_verdict_are_placed_and_the_rest_is_the_outcome(tiny: Cal
     lessons = trainer._lessons(samples, Meter())
     assert [lesson.reward for lesson in lessons] == [1.0, 1.0]
     assert [lesson.advantage for lesson in lessons] == [0.0, 0.0]
-    assert [set(lesson.process.tolist()) - {0.0} for lesson in lessons] == [{0.5}, {-0.5}]
+    spread = 1.0 if value == "none" else 0.5  # standardised within the group, where there is no other baseline
+    assert [set(lesson.process.tolist()) - {0.0} for lesson in lessons] == [{spread}, {-spread}]
     before = likelihood(trainer, samples[:1]) - likelihood(trainer, samples[1:])
     trainer.step(samples)
     assert likelihood(trainer, samples[:1]) - likelihood(trainer, samples[1:]) != before
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["sdar", *(pytest.param(name, marks=pytest.mark.slow) for name in ("llada", "dream"))])
 def test_a_value_model_learns_what_responses_are_worth(tiny: Callable[..., Model], family: str) -> None:
     """The policy stands still (its learning rate is 0), so the same rewards can be explained better and better."""
     model = tiny(family, torch.float32)
@@ -381,6 +389,14 @@ def test_sft_learns_an_answer_given_as_text(tiny: Callable[..., Model]) -> None:
     trainer = SFT(model, {"lr": 3e-3}, 30)
     losses = [trainer.step([sample])["nll"] for _ in range(30)]
     assert sum(losses[-5:]) < sum(losses[:5]) / 2
+
+
+def test_sft_fills_a_canvas_with_stops_and_trains_as_many_as_told(tiny: Callable[..., Model]) -> None:
+    model = tiny("llada", torch.float32)
+    sample = supervised(model, "task", "p", [Message("user", "2 + 3?")], "5", canvas=24)
+    assert (len(sample.rollout.token_ids), sample.rollout.canvas) == (24, 24)
+    counts = [SFT(model, {"views": "trace", "shrink": 1, "tail": tail}, 1).step([sample])["tokens_trained"] for tail in (0, 4)]
+    assert counts == [sample.rollout.length, sample.rollout.length + 4]
 
 
 def test_sft_masks_change_with_the_epoch(tiny: Callable[..., Model]) -> None:

@@ -42,7 +42,7 @@ def test_steps_are_joined_within_their_window() -> None:
 
 
 @given(data=st.data(), width=st.sampled_from([2, 4, 5]), prompt=st.integers(1, 7), shrink=st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_trained_token_is_a_target_once_and_sees_what_was_fixed_before(
     data: st.DataObject, width: int, prompt: int, shrink: int
 ) -> None:
@@ -92,11 +92,11 @@ def test_one_probability_per_block_gives_every_number_of_masks(share: Any) -> No
     """The reference draws a threshold per token, which is a coin flip per token: 0.06, 0.25, 0.38, 0.25, 0.06."""
     counts = torch.zeros(5)
     trace = a_trace(4, list(range(400)), 4)
-    for epoch in range(1000):
+    for epoch in range(400):
         views = random_views(trace, MaskRule(share=share), generator(epoch), draws=1)
         counts += torch.bincount(views.target.sum(dim=-1), minlength=5)
         counts[0] += 100 - len(views)
-    assert (counts / counts.sum()).tolist() == pytest.approx([0.148, 0.229, 0.246, 0.229, 0.148], abs=0.02)
+    assert (counts / counts.sum()).tolist() == pytest.approx([0.148, 0.229, 0.246, 0.229, 0.148], abs=0.03)
 
 
 def test_a_mask_and_its_complement_score_every_token_once() -> None:

@@ -8,10 +8,11 @@ function intervalPlot(estimates, [low, high], { zero = false, label = "", height
   const x = (value) => (width * (Math.min(Math.max(value, low), high) - low)) / (high - low || 1);
   const rows = estimates.map((found, place) => [found, place]).filter(([found]) => found);
   const total = height * estimates.length;
+  const figures = rows.map(([found]) => `${significant(found.mean)}${found.low === null ? "" : ` (${significant(found.low)} to ${significant(found.high)})`}`);
   const ticks = zero ? [0] : [low, (low + high) / 2, high];
   return svg(
     "svg",
-    { viewBox: `0 0 ${width} ${total}`, width: "100%", height: total, preserveAspectRatio: "none", role: "img", "aria-label": label },
+    { viewBox: `0 0 ${width} ${total}`, width: "100%", height: total, preserveAspectRatio: "none", role: "img", "aria-label": `${label}: ${figures.join("; ")}` },
     ticks.map((tick) => svg("line", { class: "axis", x1: x(tick), x2: x(tick), y1: 0, y2: total, "vector-effect": "non-scaling-stroke" })),
     rows.map(([found, place]) => {
       const y = height * (place + 0.5);

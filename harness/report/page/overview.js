@@ -22,7 +22,8 @@ function lead(data) {
   );
 }
 
-function conditionsLine({ decode, seed }) {
+function conditionsLine({ decode, seed, model }) {
+  if (model.family === "remote") return `decoded by the endpoint · temperature ${decode.temperature} · seed ${seed}`;
   const named = decode.algorithm === "block" ? decode.remasking : decode.algorithm;
   const rule = named === "dynamic" ? `dynamic ${decode.threshold}` : named;
   const steps = decode.steps_per_block && plural(decode.steps_per_block, "step");
@@ -35,10 +36,11 @@ function headline(data) {
   const samples = data.index.sample.length;
   if (!samples) return "Training run";
   const what = `${tasks.slice(0, 3).join(", ")}${tasks.length > 3 ? ` and ${tasks.length - 3} more` : ""}`;
-  return `${what}: ${plural(data.problems.length, "problem")}, ${plural(samples, data.runs.length === 2 ? "pair of sample" : "sample").replace("pair of samples", "pairs of samples")}`;
+  const paired = data.runs.length === 2 ? (samples === 1 ? "1 pair of samples" : `${count(samples)} pairs of samples`) : plural(samples, "sample");
+  return `${what}: ${plural(data.problems.length, "problem")}, ${paired}`;
 }
 
-const COLUMNS = ["Task", "Run", "Problems × samples", "Score ± SE", "95% interval", "", "pass@k, maj@k", "Tokens / forward", "Tokens / s"];
+const COLUMNS = ["Task", "Run", "Problems × samples", "Score ± SE", "95% interval", "", "avg, pass, maj @k", "Tokens / forward", "Tokens / s"];
 
 // A cell that says what it is where the table has no room for a head.
 const labelled = (label, ...children) => el("td", { "data-label": label }, children);
@@ -117,6 +119,7 @@ function intervalText(found, scale) {
 
 function passText(task) {
   const parts = [
+    ...(task.score && task.samples > 1 ? [`avg@${task.samples} ${(100 * task.score.mean).toFixed(1)}`] : []),
     ...Object.entries(task.pass_at_k ?? {}).map(([k, value]) => `pass@${k} ${(100 * value).toFixed(1)}`),
     ...Object.entries(task.maj_at_k ?? {}).map(([k, value]) => `maj@${k} ${(100 * value).toFixed(1)}`),
   ];
