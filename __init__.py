@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from .harness import Rollout as Rollout
     from .harness import RunConfig as RunConfig
     from .harness import Sample as Sample
-    from .harness import evaluate as evaluate
     from .harness import load_model as load_model
     from .harness import load_rollouts as load_rollouts
-    from .harness import rollout as rollout
+    from .harness.evaluate import evaluate as evaluate
+    from .harness.rollout import rollout as rollout
     from .rewards import Completion as Completion
     from .rewards import InputError as InputError
     from .rewards import Message as Message
@@ -46,22 +46,22 @@ _PUBLIC = {
     "Verdict": "rewards",
     "Verifier": "rewards",
     "VerifierPool": "rewards",
-    "evaluate": "harness",
+    "evaluate": "harness.evaluate",  # from the module itself: a package's attribute of this name is the module
     "load_benchmark": "benchmarks",
     "load_model": "harness",
     "load_rollouts": "harness",
     "load_verifier": "rewards",
-    "rollout": "harness",
+    "rollout": "harness.rollout",
 }
 
 __all__ = sorted([*_PUBLIC, "__version__"])
 
 
 def __getattr__(name: str) -> object:
-    package = _PUBLIC.get(name)
-    if package is None:
+    module = _PUBLIC.get(name)
+    if module is None:
         raise AttributeError(f"module 'unmask' has no attribute {name!r}")
-    return getattr(import_module(f"unmask.{package}"), name)
+    return getattr(import_module(f"unmask.{module}"), name)
 
 
 def __dir__() -> list[str]:

@@ -7,14 +7,12 @@ if TYPE_CHECKING:
     from .config import RunConfig as RunConfig
     from .dataset.read import load_rollouts as load_rollouts
     from .evaluate import RunResult as RunResult
-    from .evaluate import evaluate as evaluate
     from .models.model import Model as Model
     from .models.model import load_model as load_model
     from .records import DecodeConfig as DecodeConfig
     from .records import Request as Request
     from .records import Rollout as Rollout
     from .records import Sample as Sample
-    from .rollout import rollout as rollout
 
 _PUBLIC = {
     "DecodeConfig": "records",
@@ -24,10 +22,8 @@ _PUBLIC = {
     "RunConfig": "config",
     "RunResult": "evaluate",
     "Sample": "records",
-    "evaluate": "evaluate",
     "load_model": "models.model",
     "load_rollouts": "dataset.read",
-    "rollout": "rollout",
 }
 
 

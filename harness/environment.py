@@ -9,7 +9,19 @@ from .config import RunConfig
 from .models.model import Model
 from .source import Generator
 
-_PACKAGES = ("unmask", "torch", "transformers", "tokenizers", "datasets", "math-verify", "sympy", "numpy", "pyarrow")
+_PACKAGES = (
+    "unmask",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "math-verify",
+    "sympy",
+    "numpy",
+    "pyarrow",
+    "orjson",
+    "ray",
+)
 
 
 def environment(model: Generator, config: RunConfig) -> dict[str, Any]:

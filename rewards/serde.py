@@ -147,7 +147,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def _convert(hint: Any, value: Any, where: str, field: str) -> Any:
-    if hint is Any:
+    if hint is Any or (hint is type(value) and hint in (str, int, bool)):
         return value
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):

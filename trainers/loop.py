@@ -30,10 +30,11 @@ from .checkpoint import set_block_size
 from .config import TrainConfig, changed_setting, write_train_config
 from .curriculum import widen
 from .display import View, show_training
+from .folders import Made, write_tables
 from .groups import Group, is_kept, share
 from .learner import Learner
 from .parallel import rank, world_size
-from .plan import TrainPlan, make_trainer, overlap, plan_training, run_config, stage_decode
+from .plan import TrainPlan, make_trainer, overlap, plan_training, stage_decode
 from .problems import Draw, ProblemStream
 from .rollout import Clock, Order, Pools, collect, order
 from .sharding import barrier, end_ranks, start_ranks
@@ -113,9 +114,11 @@ class Loop:
         self._stream = ProblemStream(plan.tasks, config.seed)
         self.progress = self._resume()
         self._saving = 0.0
+        self._made: list[Made] = []
         if rank() == 0:
-            settings = run_config(config, config.tasks[0], config.decode, None, config.seed)
-            _write(self._out / "environment.json", environment(self._learner.sampler, settings) | {"ranks": world_size()})
+            _write(
+                self._out / "environment.json", environment(self._learner.sampler, plan.task_configs[0]) | {"ranks": world_size()}
+            )
 
     def _set_threads(self) -> None:
         small = sum(weight.numel() for weight in self._learner.sampler.network.parameters()) < SMALL_MODEL
@@ -177,6 +180,7 @@ class Loop:
         """Rollouts until there are groups enough: the kept groups, all samples, the data cursor behind them, the rounds."""
         wanted, kept, samples = self._config.groups, list[Group](), list[Sample]()
         drawn, rounds = self.progress.drawn, 0
+        self._made = []
         while len(kept) < wanted.problems and rounds <= wanted.refill:
             missing = wanted.problems - len(kept)
             groups = self._roll_out(step, self._stream.draw(drawn, missing), clock)
@@ -184,6 +188,7 @@ class Loop:
             kept += [group for group in groups if is_kept(group, wanted)]
             samples += [sample for group in groups for sample in group.samples]
             self._check_verdicts(step, samples)
+        self._write_tables(folder_of(self._out / "rollouts", step))
         return kept, samples, drawn, rounds
 
     def _roll_out(self, step: int, draws: Sequence[Draw], clock: Clock) -> list[Group]:
@@ -197,7 +202,14 @@ class Loop:
                 orders.append(order(self._learner.sampler, task, mine, self._decode(step, task), samples, self._config.seed))
         folder = folder_of(self._out / "rollouts", step)
         self._view.stage(step, "rollouts", sum(len(one.jobs) for one in orders))
-        found = [sample for samples in self._collect(orders, folder, clock) for sample in samples]
+        collected = self._collect(orders, folder, clock)
+        self._made += [
+            Made(
+                one.task, replace(self._plan.task_configs[self._plan.tasks.index(one.task)], decode=one.decode), one.jobs, samples
+            )
+            for one, samples in zip(orders, collected, strict=True)
+        ]
+        found = [sample for samples in collected for sample in samples]
         size = self._config.groups.samples
         groups = [Group(draw.number, tuple(found[i * size : (i + 1) * size])) for i, draw in enumerate(places)]
         return sorted(groups, key=lambda group: group.number)
@@ -240,7 +252,9 @@ class Loop:
         """Scores on the held-out tasks; notes the best step."""
         started = time.monotonic()
         folder = folder_of(self._out / "evaluations", step)
-        results = [self._evaluate_task(step, task, folder) for task in self._plan.held_out]
+        self._made = []
+        results = [self._evaluate_task(step, number, folder) for number in range(len(self._plan.held_out))]
+        self._write_tables(folder)
         if rank() == 0:
             _write(folder / "results.json", {"schema": 1, "tasks": encode(results)})
         score = sum(result.score.mean if result.score else 0.0 for result in results) / len(results)
@@ -253,10 +267,12 @@ class Loop:
             line |= {f"eval_score/{result.task}": result.score.mean if result.score else 0.0 for result in results}
         return line
 
-    def _evaluate_task(self, step: int, task: TaskPlan, folder: Path) -> TaskResult:
+    def _evaluate_task(self, step: int, number: int, folder: Path) -> TaskResult:
+        task = self._plan.held_out[number]
         todo = list(jobs(task, self._learner.sampler, self._config.evaluation.seed))
         self._view.stage(step, f"evaluation on {task.name}", len(todo))
         samples = self._collect([Order(task, task.decode, todo)], folder, Clock())[0]
+        self._made.append(Made(task, self._plan.held_out_configs[number], todo, samples))
         return summarise(
             iter(samples),
             task.benchmark,
@@ -270,6 +286,10 @@ class Loop:
             seed=self._config.evaluation.seed,
             notes=tuple(getattr(task.benchmark, "notes", ())),
         )
+
+    def _write_tables(self, folder: Path) -> None:
+        if rank() == 0:
+            write_tables(folder, self._made, self._learner.sampler)
 
     def _save(self, step: int) -> None:
         """Write checkpoint and state where they are due, and remove the old ones."""

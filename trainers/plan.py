@@ -23,38 +23,39 @@ NEEDED = ("step", "state_dict", "load_state_dict", "save")
 
 @dataclass(frozen=True, slots=True)
 class TrainPlan:
-    """The tasks of a run, resolved: those trained on and those held out."""
+    """The tasks of a run, resolved: those trained on and those held out, each with its settings as those of a run."""
 
     checkpoint: Checkpoint
     tasks: tuple[TaskPlan, ...]
     held_out: tuple[TaskPlan, ...]
+    task_configs: tuple[RunConfig, ...]
+    held_out_configs: tuple[RunConfig, ...]
 
 
 def plan_training(config: TrainConfig) -> TrainPlan:
     """Load checkpoint settings and tasks. Raises InputError for what is unknown, missing or not allowed."""
     checkpoint = open_checkpoint(config.model, config.revision)
     trainer_class(config.trainer_name)
-    tasks = [_task(config, task, checkpoint, config.decode, config.groups.samples, config.seed) for task in config.tasks]
     evaluation = config.evaluation
-    held_out = [
-        _task(config, task, checkpoint, evaluation.decode or config.decode, evaluation.samples, evaluation.seed)
-        for task in evaluation.tasks
-    ]
+    training = [run_config(config, task, config.decode, config.groups.samples, config.seed) for task in config.tasks]
+    decode = evaluation.decode or config.decode
+    held_out = [run_config(config, task, decode, evaluation.samples, evaluation.seed) for task in evaluation.tasks]
+    tasks = [_rewarded(plan_tasks(one, checkpoint)[0], task) for one, task in zip(training, config.tasks, strict=True)]
+    tests = [_unrewarded(plan_tasks(one, checkpoint)[0], task) for one, task in zip(held_out, evaluation.tasks, strict=True)]
     for stage in config.curriculum:
         stage_decode(config, tasks[0], stage.rollout_block, checkpoint)
         resolve(DecodeConfig(block_size=stage.train_block), checkpoint)
-    return TrainPlan(checkpoint, tuple(tasks), tuple(held_out))
+    return TrainPlan(checkpoint, tuple(tasks), tuple(tests), tuple(training), tuple(held_out))
 
 
-def _task(
-    config: TrainConfig, task: TaskConfig, checkpoint: Checkpoint, decode: DecodeConfig, samples: int | None, seed: int
-) -> TaskPlan:
-    plan = plan_tasks(run_config(config, task, decode, samples, seed), checkpoint)[0]
-    if task.process is None:
-        return plan
-    if task in config.evaluation.tasks:
+def _rewarded(plan: TaskPlan, task: TaskConfig) -> TaskPlan:
+    return plan if task.process is None else replace(plan, process=Process(task.process))
+
+
+def _unrewarded(plan: TaskPlan, task: TaskConfig) -> TaskPlan:
+    if task.process is not None:
         raise InputError(f"evaluation.tasks: {task.task}: process: steps are rewarded in training only")
-    return replace(plan, process=Process(task.process))
+    return plan
 
 
 def run_config(config: TrainConfig, task: TaskConfig, decode: DecodeConfig, samples: int | None, seed: int) -> RunConfig:

@@ -85,6 +85,8 @@ def _process(args: argparse.Namespace) -> int:
     from ..tables import print_score
 
     _refuse(args, ("task", "verifier", "rule", "data"), "does not go with --process: the outcomes are the run's own")
+    if args.executor != "local":
+        raise InputError(f"--executor {args.executor}: process rewards are made on this machine; leave it out")
     given = {name: getattr(args, name) for name in ("combine", "weight", "place", "spread")}
     config = read_process(args.process, given, args.set)
     print_score(score_process(args.source, args.out, config, args.model, args.device, args.workers))

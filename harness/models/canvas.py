@@ -80,29 +80,33 @@ class CanvasDenoiser(Body):
 
     def _whole(self, rows: Tensor, tokens: Tensor, lengths: Tensor, starts: Tensor) -> Tensor:
         n, width = tokens.shape
-        padding = max(-(-self.floor // width) - n, 0) if self.cache == "none" else 0
-        tokens = torch.cat([tokens, tokens.new_zeros(padding, width)])
-        limit = torch.cat([lengths, lengths.new_ones(padding)])
-        positions = torch.arange(width, device=self.device).expand(n + padding, width)
-        mask = (positions < limit.unsqueeze(1))[:, None, None, :].expand(-1, 1, width, -1)
+        rows, tokens, lengths = self._enough(width, rows, tokens, lengths)
+        positions = torch.arange(width, device=self.device).expand(len(tokens), width)
+        mask = (positions < lengths.unsqueeze(1))[:, None, None, :].expand(-1, 1, width, -1)
         if self.cache != "none":
             self._kept.prepare(rows, positions, width)
         hidden = self.forward(tokens, positions, mask, **self._options())[:n]
         return self._open_block(hidden, starts, torch.zeros_like(starts))
 
+    def _enough(self, width: int, *tensors: Tensor) -> list[Tensor]:
+        """Repeat the first sequence until a pass of `width` tokens each has the least number of tokens it needs."""
+        missing = max(-(-self.floor // width) - len(tensors[0]), 0)
+        return [torch.cat([tensor, tensor[:1].expand(missing, *tensor.shape[1:])]) for tensor in tensors]
+
     def _options(self) -> dict[str, Any]:
         return {"use_cache": False} if self.cache == "none" else {"use_cache": True, self._cache_name: self._kept}
 
     def _window(self, rows: Tensor, tokens: Tensor, lengths: Tensor, starts: Tensor, width: int) -> Tensor:
-        ends = torch.tensor([self._window_end(s, n) for s, n in zip(starts.tolist(), lengths.tolist(), strict=True)])
-        ends = ends.to(self.device)
-        positions = starts.unsqueeze(1) + torch.arange(int(ends[0] - starts[0]), device=self.device)
-        seen = lengths if self.cache == "dual" else ends
+        n, first = len(tokens), starts
+        window = self._window_end(int(starts[0]), int(lengths[0])) - int(starts[0])
+        rows, tokens, lengths, starts = self._enough(window, rows, tokens, lengths, starts)
+        positions = starts.unsqueeze(1) + torch.arange(window, device=self.device)
+        seen = lengths if self.cache == "dual" else starts + window
         keys = torch.arange(width, device=self.device)
         mask = (keys < seen.unsqueeze(1))[:, None, None, :].expand(-1, 1, positions.shape[1], -1)
         self._kept.prepare(rows, positions, width)
-        hidden = self.forward(tokens.gather(1, positions), positions, mask, **self._options())
-        return self._open_block(hidden, starts, starts)
+        hidden = self.forward(tokens.gather(1, positions), positions, mask, **self._options())[:n]
+        return self._open_block(hidden, first, first)
 
     def _open_block(self, hidden: Tensor, starts: Tensor, first: Tensor) -> Tensor:
         """The states that predict the open block, of a pass whose first state belongs to position `first`."""
@@ -116,8 +120,10 @@ class CanvasDenoiser(Body):
 
         Nothing sees the shadow but the shadow, and each of its positions sees all but the token it stands for (WINO).
         """
-        n, size = len(tokens), self.block_size
+        size, wanted = self.block_size, len(tokens)
         width = _padded(int(lengths.max()))
+        tokens, lengths, starts = self._enough(width + size, tokens, lengths, starts)
+        n = len(tokens)
         block = starts.unsqueeze(1) + torch.arange(size, device=self.device)
         positions = torch.cat([torch.arange(width, device=self.device).expand(n, width), block], dim=1)
         shadow = tokens.new_full((n, size), mask_id)
@@ -126,7 +132,9 @@ class CanvasDenoiser(Body):
         others = keys & (torch.arange(width, device=self.device) != block.unsqueeze(-1))
         aside = torch.cat([others, keys.new_ones(n, size, size)], dim=2)
         mask = torch.cat([body, aside], dim=1).unsqueeze(1)
-        hidden = self.forward(torch.cat([_resized(tokens, width), shadow], dim=1), positions, mask, use_cache=False)
+        ids = torch.cat([_resized(tokens, width), shadow], dim=1)
+        hidden = self.forward(ids, positions, mask, use_cache=False)[:wanted]
+        starts = starts[:wanted]
         return self._open_block(hidden[:, :width], starts, torch.zeros_like(starts)), hidden[:, width:]
 
     @torch.inference_mode()

@@ -84,7 +84,7 @@ def open_checkpoint(
     path, resolved = _locate(name, revision)
     where = str(path / "config.json")
     config = read_json(path / "config.json", f"{name}: no config.json in {path}; give the directory of a checkpoint")
-    kind, why, *told = choose(config, where, f"{name} {path}", family)
+    kind, why, *told = choose(config, where, _called(name, path), family)
     config |= {known: config[own] for own, known in kind.aliases if own in config}
     if config.get("max_position_embeddings") is not None:
         whole(config["max_position_embeddings"], "max_position_embeddings", where)
@@ -100,6 +100,15 @@ def open_checkpoint(
     kept = {key: str(value) for key, value in given.items() if value is not None}
     called = name if adapter is None else f"{name}+{adapter}"
     return Checkpoint(called, path, resolved, kind, config, tokenizer, mask.value, tuple(stops), size.value, found, kept, tuned)
+
+
+def _called(name: str, path: Path) -> str:
+    """What a checkpoint is called: its folder and, in the hub's cache, its repository. Folders above say nothing of it."""
+    return " ".join([name if "/" in name and not Path(name).exists() else "", path.resolve().name, *_cached(path)])
+
+
+def _cached(path: Path) -> list[str]:
+    return [part for part in path.parts if part.startswith("models--")]
 
 
 def _given(flag: int | None, name: str, told: int | None, where: str) -> Setting | None:

@@ -11,6 +11,7 @@ On a CPU in float32 the result of a row is the same bit for bit whatever the oth
 from which matrix kernels no longer depend on it (`floor`), and keys to whole vector widths.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from inspect import signature
 from typing import Any, Literal
@@ -19,11 +20,15 @@ import torch
 from torch import Tensor
 
 from .body import Body
+from .captured import Captured, CudaGraph
 from .memory import CachePlan, Layout, position_bytes
 from .rows import ATTENTION, Blocks, Padding, Piece, Prompt, RowCache
 
 KEY_STEP = 64
 """Keys are padded to a multiple of this, so that sums over keys run in the same lanes whatever the longest row is."""
+
+REPLAY_STEP = 512
+"""Replayed passes show keys in multiples of this, so that few are captured."""
 
 GROWTH = 256
 """The cache grows by this many positions at a time."""
@@ -52,6 +57,7 @@ class BlockDenoiser(Body):
         super().__init__(network)
         self.block_size, self.context, self.shift = block_size, context, shift
         self.plan = CachePlan(rows, position_bytes(network), budget)
+        self.captured = Captured(self._static_pass, CudaGraph) if self.device.type == "cuda" else None
         self._cache = RowCache()
         self._prompts: list[tuple[int, list[int]]] = []
         self._shared: list[tuple[int, int, int]] = []
@@ -82,13 +88,14 @@ class BlockDenoiser(Body):
         wanted = max(-(-positions // KEY_STEP) * KEY_STEP, self._cache.layout.positions)
         layout = self.plan.layout(wanted)
         if layout != self._cache.layout and used < layout.rows:
-            self._cache.resize(layout)
+            self._resize(layout)
         return layout.rows
 
     def reset(self, rows: int) -> None:
         """Forget all rows, give the cache's memory back, and take at most `rows` from now on."""
         self.plan = replace(self.plan, rows=rows)
         self._cache = RowCache()
+        self._moved()
         self._prompts, self._shared, self._kept = [], [], []
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -125,15 +132,61 @@ class BlockDenoiser(Body):
         of a block stay in the cache until the row runs again from the same start.
         """
         n = len(starts)
-        furthest = int(starts.max())
-        starts, tokens, commits = starts.to(self.device), tokens.to(self.device), commits.to(self.device)
-        flat = _Flat(self.device)
-        length = self._add_waiting(flat, furthest + self.block_size)
-        self._add_blocks(flat, slice(0, n), torch.arange(n, device=self.device), starts, tokens, commits, length)
-        hidden = self._forward(flat)[-n * self.block_size :].view(n, self.block_size, -1)
-        aligned = self._aligned(hidden, starts)[~commits]
+        furthest, unfinished = int(starts.max()), (~commits).nonzero().squeeze(-1)
+        starts, tokens, commits = (value.to(self.device, non_blocking=True) for value in (starts, tokens, commits))
+        if self.captured is not None and not self._prompts:
+            hidden = self._replayed(self.captured, furthest, starts, tokens, commits)
+        else:
+            flat = _Flat(self.device)
+            length = self._add_waiting(flat, furthest + self.block_size)
+            self._add_blocks(flat, slice(0, n), torch.arange(n, device=self.device), starts, tokens, commits, length)
+            hidden = self._forward(flat)[-n * self.block_size :].view(n, self.block_size, -1)
+        aligned = self._aligned(hidden, starts)
+        if len(unfinished) < n:
+            aligned = aligned[unfinished.to(self.device)]
         self._last[:n] = torch.where(commits.unsqueeze(1), hidden[:, -1], self._last[:n])
         return aligned
+
+    def _replayed(self, captured: Captured, furthest: int, starts: Tensor, tokens: Tensor, commits: Tensor) -> Tensor:
+        """The same pass in one of a few shapes, so that it can be replayed: rows and finished blocks are filled up to powers of
+        two, with rows that are free and with the first finished block once more; both write what nobody reads.
+        """
+        n, size = len(starts), self.block_size
+        self._reserve(furthest + size)
+        layout = self._cache.layout
+        rows = min(_power(n), layout.rows)
+        length = min(-(-(furthest + size) // REPLAY_STEP) * REPLAY_STEP, layout.positions)
+        kept = self._kept + self._kept[:1] * (_power(len(self._kept)) - len(self._kept))
+        inputs = {name: padded(value, rows - n) for name, value in (("starts", starts), ("tokens", tokens), ("commits", commits))}
+        if kept:
+            places, begins, blocks = zip(*kept, strict=True)
+            inputs["kept_rows"] = torch.tensor(places, device=self.device)
+            inputs["kept_starts"] = torch.tensor(begins, device=self.device)
+            inputs["kept_tokens"] = torch.stack(blocks).to(self.device)
+        hidden = captured((length,), inputs)
+        self._remember(hidden)
+        self._shared, self._kept = [], []
+        return hidden[len(kept) * size :][: n * size].view(n, size, -1)
+
+    def _static_pass(
+        self,
+        length: int,
+        *,
+        starts: Tensor,
+        tokens: Tensor,
+        commits: Tensor,
+        kept_rows: Tensor | None = None,
+        kept_starts: Tensor | None = None,
+        kept_tokens: Tensor | None = None,
+    ) -> Tensor:
+        """A pass whose shapes say all that is not on the device: hidden states (tokens, H)."""
+        flat = _Flat(self.device)
+        if kept_rows is not None and kept_starts is not None and kept_tokens is not None:
+            everything = torch.ones_like(kept_starts, dtype=torch.bool)
+            self._add_blocks(flat, kept_rows, kept_rows, kept_starts, kept_tokens, everything, length)
+        n = len(starts)
+        self._add_blocks(flat, slice(0, n), torch.arange(n, device=self.device), starts, tokens, commits, length)
+        return self._network_pass(flat, ())
 
     @torch.inference_mode()
     def settle(self) -> None:
@@ -204,26 +257,37 @@ class BlockDenoiser(Body):
         """Make the cache long enough; returns how many keys a row's queries are shown."""
         length = -(-positions // KEY_STEP) * KEY_STEP
         if length > self._cache.layout.positions:
-            self._cache.resize(Layout(self.plan.rows, -(-length // GROWTH) * GROWTH))
+            self._resize(Layout(self.plan.rows, -(-length // GROWTH) * GROWTH))
         return length
 
     def _forward(self, flat: "_Flat") -> Tensor:
         """Run the flat pass; returns the hidden states of its tokens, padding taken off, (tokens, hidden)."""
+        hidden = self._network_pass(flat, self._shared)
+        self._remember(hidden)
+        self._prompts, self._shared, self._kept = [], [], []
+        return hidden
+
+    def _network_pass(self, flat: "_Flat", copies: Sequence[tuple[int, int, int]]) -> Tensor:
         ids, positions, rows = (torch.cat(parts) for parts in (flat.ids, flat.positions, flat.rows))
-        self._cache.prepare(rows, positions, self._shared)
+        self._cache.prepare(rows, positions, copies)
         pieces = flat.pieces
         missing = self.floor - len(ids)
         if missing > 0:
-            ids, positions, pieces = _padded(ids, missing), _padded(positions, missing), [*pieces, Padding(missing)]
+            ids, positions, pieces = padded(ids, missing), padded(positions, missing), [*pieces, Padding(missing)]
         # transformers leaves a four-dimensional mask as it is; `attend` looks at the pieces' own.
         unused = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self.device)
         if self.network.config._attn_implementation != ATTENTION:
             self.network.set_attn_implementation(ATTENTION)
         out = self.forward(ids[None], positions[None], unused, use_cache=True, pieces=pieces, **{self._cache_name: self._cache})
-        hidden = out[0, : len(rows)]
-        self._remember(hidden)
-        self._prompts, self._shared, self._kept = [], [], []
-        return hidden
+        return out[0, : len(rows)]
+
+    def _resize(self, layout: Layout) -> None:
+        self._cache.resize(layout)
+        self._moved()
+
+    def _moved(self) -> None:
+        if self.captured is not None:
+            self.captured.forget()
 
     def _remember(self, hidden: Tensor) -> None:
         """Note the last state of every context that this pass wrote or copied."""
@@ -255,5 +319,11 @@ class _Flat:
         self.rows.append(rows)
 
 
-def _padded(values: Tensor, missing: int) -> Tensor:
+def padded(values: Tensor, missing: int) -> Tensor:
+    """`values` with `missing` zeros behind them, along the first dimension."""
     return torch.cat([values, values.new_zeros(missing, *values.shape[1:])])
+
+
+def _power(count: int) -> int:
+    """The least power of two that holds `count`; 0 for nothing."""
+    return 1 << (count - 1).bit_length() if count else 0

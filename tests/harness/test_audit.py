@@ -127,7 +127,7 @@ def gold_solutions(task: str) -> Iterator[tuple[Problem, str]]:
             yield problem, text
 
 
-@pytest.mark.parametrize("task", ["humaneval", "mbpp"])
+@pytest.mark.parametrize("task", ["humaneval", pytest.param("mbpp", marks=pytest.mark.slow)])
 def test_gold_programs_raise_no_alarm(task: str) -> None:
     found = [
         (problem.id, one)

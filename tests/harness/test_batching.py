@@ -6,6 +6,7 @@ In float32 on a CPU the whole record is equal, bit for bit. In bfloat16 it is no
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,6 +49,20 @@ def test_batch_size_order_and_neighbours_change_nothing_in_float32(folder: Path)
     assert by_request(model.generate(wanted[::-1], SAMPLED, max_batch=4)) == expected
     assert by_request(model.generate(wanted, SAMPLED, max_batch=16)) == expected
     assert by_request(model.generate(wanted[3:5], SAMPLED, max_batch=2)).items() <= expected.items()
+
+
+@needs_recordings
+@pytest.mark.parametrize(
+    "changes",
+    [{"cache": "prefix"}, {"cache": "dual"}, {"algorithm": "wino", "remasking": "dynamic"}, {"guidance": 0.5}],
+    ids=["prefix", "dual", "wino", "guided"],
+)
+def test_windows_shadows_and_guidance_do_not_depend_on_the_batch_either(changes: dict[str, Any]) -> None:
+    model = model_of(SHARED / "llada")
+    decode = dataclasses.replace(SAMPLED, **changes)
+    wanted = requests(model, 5)
+    expected = by_request(model.generate(wanted, decode, max_batch=1))
+    assert by_request(model.generate(wanted[::-1], decode, max_batch=5)) == expected
 
 
 TOLERANCE = 0.01

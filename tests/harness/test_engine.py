@@ -3,13 +3,14 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from unmask.benchmarks.registry import load_benchmark
 from unmask.harness.cli import main
 from unmask.harness.decoding.usage import Usage
+from unmask.harness.models.captured import Captured
 from unmask.harness.models.denoiser import BlockDenoiser
 from unmask.harness.models.memory import parse_size, position_bytes, size_text
 from unmask.harness.models.model import Model
@@ -120,6 +121,39 @@ def test_other_errors_are_not_taken_for_lack_of_memory(demo: Model, monkeypatch:
     monkeypatch.setattr(BlockDenoiser, "run", _short_of_memory(0, lambda: RuntimeError("shapes do not fit")))
     with pytest.raises(RuntimeError, match="shapes"):
         decoded(demo, requests(demo, [8]))
+
+
+class Replay:
+    """What a CUDA graph does, on a CPU: the function once more, from the same inputs, into the same output."""
+
+    made: ClassVar[list["Replay"]] = []
+
+    def __init__(self, function: Callable[[], torch.Tensor]) -> None:
+        self._function, self.output, self.replays = function, function(), 0
+        Replay.made.append(self)
+
+    def replay(self) -> None:
+        self.output.copy_(self._function())
+        self.replays += 1
+
+
+@pytest.mark.parametrize("options", [{}, {"fuse": False}, {"kv_budget": 2 << 20}])
+def test_replayed_passes_of_a_few_shapes_change_no_token(
+    demo: Model, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    wanted = requests(demo, [8, 40, 16, 64, 24, 8, 32, 12])
+    expected = decoded(demo, wanted)
+    original = BlockDenoiser.__init__
+
+    def replaying(self: BlockDenoiser, *args: Any, **named: Any) -> None:
+        original(self, *args, **named)
+        self.captured = Captured(self._static_pass, Replay)
+
+    monkeypatch.setattr(BlockDenoiser, "__init__", replaying)
+    Replay.made.clear()
+    assert decoded(demo, wanted, max_batch=5, **options) == expected
+    replays = sum(graph.replays for graph in Replay.made)
+    assert replays > len(Replay.made) > 0
 
 
 def test_rows_belong_to_unfinished_requests_although_lengths_differ_tenfold(demo: Model) -> None:

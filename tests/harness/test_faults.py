@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,16 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 def rollouts(out: Path) -> list[tuple[str, dict[str, Any]]]:
     return [(line["key"], {**line["rollout"], "seconds": 0}) for line in lines(out / "records")]
+
+
+def test_every_test_that_the_table_of_faults_names_exists() -> None:
+    import unmask
+
+    root = Path(unmask.__file__).parent
+    named = re.findall(r"`(\w+/\w+\.py)::(\w+)`", (root / "docs" / "reliability.md").read_text())
+    assert len(named) > 10
+    for file, test in named:
+        assert f"def {test}(" in (root / "tests" / file).read_text(), f"{file}::{test}"
 
 
 @pytest.fixture(scope="module")

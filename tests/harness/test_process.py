@@ -60,7 +60,7 @@ def assert_every_state_leads_on(model: Model, rollouts: Sequence[Rollout], decod
         assert (found.token_ids[: found.length], found.text) == expected[int(found.problem_id)]
 
 
-@pytest.mark.parametrize("remasking", ["static", "dynamic"])
+@pytest.mark.parametrize("remasking", [pytest.param("static", marks=pytest.mark.slow), "dynamic"])
 def test_going_on_from_any_recorded_state_is_going_on(demo: Model, remasking: Any) -> None:
     decode = DecodeConfig(remasking=remasking, temperature=0.0, max_new_tokens=48)
     assert_every_state_leads_on(demo, generated(demo, decode, prompts_of(demo, 2)), decode)
@@ -166,6 +166,7 @@ def test_a_scoring_goes_on_where_it_was_stopped(run: Path, tmp_path: Path) -> No
     assert main(other) == 2, "another combination is another scoring"
 
 
+@pytest.mark.slow
 def test_values_of_states_add_up_to_the_outcome(run: Path, tmp_path: Path) -> None:
     for number, options in enumerate((["intermediate"], ["rollout", "--set", "process.k=2", "--set", "process.points=2"])):
         out = tmp_path / str(number)
@@ -252,6 +253,7 @@ def test_a_verifier_without_steps_is_no_process_reward(demo: Model) -> None:
         (["--process", "rollout", "--combine", "add", "--set", "process.k=0"], "option 'k' is 0; it must be at least 1"),
         (["--process", "arithmetic", "--combine", "add", "--task", "arith"], "the outcomes are the run's own"),
         (["--combine", "add", "--task", "arith"], "--combine belongs to --process"),
+        (["--process", "arithmetic", "--combine", "add", "--executor", "ray"], "made on this machine"),
         (["--process", "arithmetic", "--combine", "add", "--set", "task.size=2"], "expected process.KEY=VALUE"),
     ],
 )

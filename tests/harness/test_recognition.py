@@ -171,6 +171,15 @@ def test_converted_models_of_one_type_are_told_apart_by_a_field_or_their_name() 
     assert recognise(config | {"block_size": 32}, "", "org/qwen3").family.name == "a2d-qwen3-block"
 
 
+def test_only_a_checkpoints_own_folder_hints_at_its_family(tmp_path: Path) -> None:
+    for above in ("wedlm", "bd3lm", "open-dcoder"):
+        path = write_checkpoint(tmp_path / above, "a2d-qwen3")
+        assert open_checkpoint(str(path)).family.name == "a2d-qwen3"
+    cached = write_checkpoint(tmp_path / "models--fredzzp--open-dcoder-0.5B" / "snapshots", "open-dcoder")
+    snapshot = cached.rename(cached.with_name("0123abc"))
+    assert open_checkpoint(str(snapshot)).family.name == "open-dcoder"
+
+
 def test_names_of_families_are_not_shared() -> None:
     names = [family.name for family in FAMILIES]
     assert len(names) == len(set(names))

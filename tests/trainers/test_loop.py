@@ -66,6 +66,14 @@ def test_eval_scores_a_checkpoint_as_the_loop_did(finished: Path, tmp_path: Path
     assert (task["score"], task["tokens"]) == (seen["score"], seen["tokens"])
 
 
+def test_what_a_run_generated_is_read_by_the_other_commands(finished: Path, tmp_path: Path) -> None:
+    before, after = finished / "evaluations/step-00000", finished / "evaluations/step-00002"
+    assert main(["compare", str(before), str(after)]) == 0
+    assert main(["show", str(after)]) == 0
+    assert main(["export", str(finished / "rollouts/step-00002"), "--view", "kto", "--out", str(tmp_path / "kto.jsonl")]) == 0
+    assert len((tmp_path / "kto.jsonl").read_text().splitlines()) == 8
+
+
 def test_the_best_checkpoint_is_kept(finished: Path) -> None:
     scores = {line["step"]: line["eval_score"] for line in metrics(finished) if line["step"] and "eval_score" in line}
     best = (finished / "checkpoints" / "best").resolve().name
