@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain, count, islice
 from types import TracebackType
 from typing import Any
 
@@ -67,10 +67,10 @@ class Cluster:
         if not isinstance(source, Checkpoint):  # an endpoint: only its answers are judged on the cluster
             return Local().load(config, source, device)
         gpus = int(ray.cluster_resources().get("GPU", 0))
-        count = self._actors or gpus or len([node for node in ray.nodes() if node["Alive"]])
+        wanted = self._actors or gpus or len([node for node in ray.nodes() if node["Alive"]])
         # No core is reserved: an actor beside a GPU needs little, and on a cluster without any the tasks that judge need theirs.
         options = {"num_cpus": 0, "num_gpus": 1 if gpus else 0, "scheduling_strategy": "SPREAD", "max_restarts": -1}
-        actors = [_Actor.options(**options).remote(config, device) for _ in range(count)]  # type: ignore[attr-defined]
+        actors = [_Actor.options(**options).remote(config, device) for _ in range(wanted)]  # type: ignore[attr-defined]
         try:
             info, facts = ray.get(actors[0].about.remote())
         except RayTaskError as error:
@@ -78,7 +78,7 @@ class Cluster:
         except RayActorError as error:
             raise InputError(f"--executor ray: no model could be loaded ({_one_line(error)})") from None
         model = Model(source, None, info)
-        return Models(actors, model), facts | {"executor": "ray", "actors": count}
+        return Models(actors, model), facts | {"executor": "ray", "actors": wanted}
 
     def pool(self, verifier: Verifier, workers: int | None) -> "ClusterPool":
         return ClusterPool(verifier, workers or 1)
@@ -107,6 +107,7 @@ class _Desk:
     def __init__(self) -> None:
         self._waiting: deque[Request] = deque()
         self._taken: dict[_Key, tuple[int, Request]] = {}
+        self._lost: set[int] = set()
         self._changed = asyncio.Condition()
         self._closed = False
 
@@ -120,10 +121,11 @@ class _Desk:
             self._changed.notify_all()
 
     async def take(self, name: int) -> Request | None:
-        """The next request, None when there is none left."""
+        """The next request, None when there is none left. `name` is that of one call of `generate`."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._waiting or self._closed)
-            if not self._waiting:
+            await self._changed.wait_for(lambda: self._waiting or self._closed or name in self._lost)
+            # An actor may die while it waits here; its question goes on without it and must not take anything.
+            if not self._waiting or name in self._lost:
                 return None
             request = self._waiting.popleft()
             self._taken[_key(request)] = name, request
@@ -132,6 +134,7 @@ class _Desk:
     async def lost(self, name: int, unfinished: set["_Key"]) -> None:
         """What `name` took and did not finish is for the others."""
         async with self._changed:
+            self._lost.add(name)
             for key in [key for key, (owner, _) in self._taken.items() if owner == name]:
                 request = self._taken.pop(key)[1]
                 if key in unfinished:
@@ -178,7 +181,8 @@ class _Generation:
         self._actors, self._decode, self._max_batch = actors, decode, max_batch
         self._open, self._exhausted = set[_Key](), False
         self._finished: list[_Key] = []
-        self._streams: dict[Any, int] = {}
+        self._streams: dict[Any, tuple[int, int]] = {}
+        self._names = count()
         self._start_at = dict.fromkeys(range(len(actors)), 0.0)
         self._failures = [0] * len(actors)
 
@@ -213,7 +217,7 @@ class _Generation:
         ready, _ = ray.wait(list(self._streams), timeout=1.0)
         if not ready:
             return None
-        number = self._streams[ready[0]]
+        number, _ = self._streams[ready[0]]
         try:
             rollout: Rollout = ray.get(next(ready[0]))
         except StopIteration:
@@ -230,17 +234,17 @@ class _Generation:
     def _start(self) -> None:
         now = time.monotonic()
         for number in [number for number, moment in self._start_at.items() if moment <= now]:
-            call = self._actors[number].generate.options(num_returns="streaming")
-            self._streams[call.remote(self._desk, number, self._decode, self._max_batch)] = number
+            call, name = self._actors[number].generate.options(num_returns="streaming"), next(self._names)
+            self._streams[call.remote(self._desk, name, self._decode, self._max_batch)] = number, name
             del self._start_at[number]
 
     def _end(self, stream: Any, pause: float) -> None:
         """Have the actor look for work again after a pause: another may die, and what it had is given back."""
-        self._start_at[self._streams.pop(stream)] = time.monotonic() + pause
+        self._start_at[self._streams.pop(stream)[0]] = time.monotonic() + pause
 
     def _failed(self, stream: Any, error: RayActorError) -> None:
-        number = self._streams[stream]
-        ray.get(self._desk.lost.remote(number, self._open))
+        number, name = self._streams[stream]
+        ray.get(self._desk.lost.remote(name, self._open))
         self._failures[number] += 1
         if self._failures[number] <= PATIENCE:
             self._end(stream, 1.0)
