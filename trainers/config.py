@@ -137,9 +137,10 @@ class TrainConfig:
     """All settings of a training run.
 
     `trainer` holds `name` (as in `unmask list trainers`, `package.module:Class` or `file.py:Class`) and the trainer's own
-    options. `dtype` is what rollouts are computed in; the trainers that come with unmask update float32 weights. `trackers` are
-    tensorboard, wandb and trackio; metrics.jsonl is always written. `max_verifier_errors` is the share of a step's samples
-    above which a run stops.
+    options. `revision`, `family`, `mask_id`, `block_size` and `adapter` say of the model what they say to `unmask eval`. `dtype`
+    is what rollouts are computed in; the trainers that come with unmask update float32 weights. `trackers` are tensorboard,
+    wandb and trackio; metrics.jsonl is always written. `max_verifier_errors` is the share of a step's samples above which a run
+    stops.
     """
 
     model: str
@@ -155,6 +156,10 @@ class TrainConfig:
     lora: LoraConfig | None = None
     seed: int = 0
     revision: str | None = None
+    family: str | None = None
+    mask_id: int | None = None
+    block_size: int | None = None
+    adapter: str | None = None
     dtype: str = "auto"
     device: str = "auto"
     threads: int | None = None
@@ -177,6 +182,10 @@ class TrainConfig:
         _require(not alone, "groups.samples", 1, "at least 2, or drop_equal false: the rewards of a group of one are all equal")
         open_ended = [stage.steps is None for stage in self.curriculum[:-1]]
         _require(not any(open_ended), "curriculum", "a stage without steps", "followed by no other stage")
+
+    def model_options(self) -> dict[str, Any]:
+        """What `open_checkpoint` and `load_model` are told besides the model's name."""
+        return {name: getattr(self, name) for name in ("revision", "family", "mask_id", "block_size", "adapter")}
 
     @property
     def trainer_name(self) -> str:

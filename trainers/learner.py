@@ -56,7 +56,7 @@ class Learner:
 
 
 def _load(config: TrainConfig, dtype: str) -> Model:
-    model = load_model(config.model, dtype=dtype, device=config.device, revision=config.revision)
+    model = load_model(config.model, dtype=dtype, device=config.device, **config.model_options())
     if config.lora is not None:
         torch.manual_seed(config.seed)  # the same adapters on every rank and in every session
         add_adapters(model.network, config.lora)

@@ -34,7 +34,7 @@ class TrainPlan:
 
 def plan_training(config: TrainConfig) -> TrainPlan:
     """Load checkpoint settings and tasks. Raises InputError for what is unknown, missing or not allowed."""
-    checkpoint = open_checkpoint(config.model, config.revision)
+    checkpoint = open_checkpoint(config.model, **config.model_options())
     trainer_class(config.trainer_name)
     evaluation = config.evaluation
     training = [run_config(config, task, config.decode, config.groups.samples, config.seed) for task in config.tasks]
@@ -72,7 +72,7 @@ def run_config(config: TrainConfig, task: TaskConfig, decode: DecodeConfig, samp
         verifier_options=task.verifier_options,
         rule=task.rule,
         data=task.data,
-        revision=config.revision,
+        **config.model_options(),
         dtype=config.dtype,
         device=config.device,
         max_batch=config.max_batch,
