@@ -31,6 +31,8 @@ class Sampler:
         # Where a schedule may fix none, or chance does, a step without a change is no stall.
         waits = decode.algorithm == "block" and (decode.schedule == "linear" or decode.remasking == "origin")
         self._may_stall = decode.never == "nothing" and not waits
+        # A rule that only ever fixes masks needs no logits of what is fixed.
+        self._masked_only = decode.algorithm == "block" and decode.overshoot == "clamp"
         self._ordered = decode.remasking in ORDERED_BY_CHANCE or decode.order_temperature > 0
 
     def step(
@@ -48,8 +50,9 @@ class Sampler:
         size = hidden.shape[1] * len(self._tokens.banned)
         for part in torch.split(torch.arange(len(rows)), max(LARGEST // max(size, 1), 1)):
             index = part.to(hidden.device)
-            own = checked(logits(hidden[index]))
-            without = None if unguided is None else logits(unguided[index])
+            pending = self._rows.masked[rows[part]] if self._masked_only else None
+            own = checked(_logits_at(pending, logits, hidden[index]))
+            without = None if unguided is None else _logits_at(pending, logits, unguided[index])
             aside = None if shadow is None else logits(shadow[index])
             self._apply(rows[part], own, without, aside)
 
@@ -95,6 +98,17 @@ class Sampler:
     def _draw(self, rows: Tensor) -> Tensor:
         size = self._rows.block_size
         return torch.from_numpy(np.stack([self._rows.sequences[row].random.random(size) for row in rows.tolist()]))
+
+
+def _logits_at(pending: Tensor | None, logits: Callable[[Tensor], Tensor], hidden: Tensor) -> Tensor:
+    """Logits (n, B, V) of `hidden` (n, B, H): of all positions, or of the `pending` ones (n, B), with zeros elsewhere."""
+    if pending is None or bool(pending.all()):
+        return logits(hidden)
+    pending = pending.to(hidden.device)
+    found = logits(hidden[pending])
+    out = found.new_zeros(*pending.shape, found.shape[-1])
+    out[pending] = found
+    return out
 
 
 def checked(logits: Tensor) -> Tensor:
