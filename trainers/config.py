@@ -4,6 +4,7 @@ An unknown key is an error that names the nearest known one. Everything but the 
 a run that is resumed has to be given the same.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -216,7 +217,7 @@ def read_train_config(file: Path, assignments: Sequence[str], out: Path | None =
     if out is not None:
         data["out"] = str(out)
     data.setdefault("out", str(Path("runs") / file.stem))
-    return decode_record(TrainConfig, _spelled_out(data), str(file))
+    return decode_record(TrainConfig, _with_numbers(_spelled_out(data)), str(file))
 
 
 def _spelled_out(data: dict[str, Any]) -> dict[str, Any]:
@@ -230,6 +231,18 @@ def _spelled_out(data: dict[str, Any]) -> dict[str, Any]:
     if isinstance(evaluation, Mapping) and "tasks" in evaluation:
         out["evaluation"] = {**evaluation, "tasks": _tasks(evaluation["tasks"])}
     return out
+
+
+NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+def _with_numbers(value: Any) -> Any:
+    """Numbers such as 1e-6, which YAML 1.1 takes for text, are numbers."""
+    if isinstance(value, dict):
+        return {key: _with_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(item) for item in value]
+    return float(value) if isinstance(value, str) and NUMBER.fullmatch(value) else value
 
 
 def _tasks(given: Any) -> Any:

@@ -3,10 +3,10 @@
     python tests/perf/learning.py [--out runs/learning] [--seeds 0,1,2] [--only tracerl,coupled] [--report]
 
 Runs one after the other, each as `unmask train` does it: tracerl, coupled and random-mask on the same problems with the same
-numbers of forwarded tokens a response (`match: compute`), three seeds each; a run that widens blocks from 4 to 8; and a run with
-the verifier of examples/working.py. What is finished is not done again, and a run that was interrupted goes on. `--report` only
-reads metrics.jsonl of the runs that there are, draws docs/learning-*.svg and puts the tables into docs/learning.md, where the
-text around them is written by hand. Needs matplotlib (in the extra `dev`).
+numbers of forwarded tokens a response (`match: compute`), three seeds each; two runs that widen blocks from 4 to 8, one with
+tracerl and one with rft; and a run with the verifier of examples/working.py. What is finished is not done again, and a run that
+was interrupted goes on. `--report` only reads metrics.jsonl of the runs that there are, draws docs/learning-*.svg and puts the
+tables into docs/learning.md, where the text around them is written by hand. Needs matplotlib (in the extra `dev`).
 """
 
 import os
@@ -47,6 +47,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
 }
 OTHERS: Mapping[str, tuple[str, ...]] = {
     "blocks-4-to-8": WIDE,
+    "blocks-4-to-8-rft": (*WIDE, "trainer={name: rft, lr: 1.0e-3, schedule: cosine, draws: 4}", "groups.drop_equal=false"),
     "own-verifier": (f"tasks.0.verifier={ROOT / 'examples' / 'working.py'}:reward",),
 }
 COLOURS = {"tracerl": "#0072b2", "coupled": "#d55e00", "random-mask": "#7f7f7f"}

@@ -268,6 +268,14 @@ def test_a_wrong_setting_is_one_line_that_says_what(
     assert error.count("\n") == 1
 
 
+def test_a_learning_rate_may_be_written_as_people_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path)
+    file.write_text(file.read_text().replace("lr: 0.001", "lr: 1e-3"))
+    assert "lr: 1e-3" in file.read_text()
+    assert main(["train", str(file), "groups={problems: 2, samples: 2}", "--dry-run"]) == 0
+    assert "lr: 0.001" in capsys.readouterr().out
+
+
 def test_adapters_are_trained_alone_and_merged_into_the_checkpoint(tmp_path: Path) -> None:
     from unmask.harness.models.model import load_model
 
