@@ -87,6 +87,7 @@ def test_a_finished_run_is_not_done_again(finished: Path, capsys: pytest.Capture
     assert "going on after step 2" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_same_settings_train_the_same_weights(finished: Path, tmp_path: Path) -> None:
     assert train(tmp_path, max_batch=3) == 0
     assert weights(tmp_path / "run", 2) == weights(finished, 2)
@@ -276,6 +277,7 @@ def test_a_learning_rate_may_be_written_as_people_do(tmp_path: Path, capsys: pyt
     assert "lr: 0.001" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_adapters_are_trained_alone_and_merged_into_the_checkpoint(tmp_path: Path) -> None:
     from unmask.harness.models.model import load_model
 
@@ -287,6 +289,7 @@ def test_adapters_are_trained_alone_and_merged_into_the_checkpoint(tmp_path: Pat
     assert all(name.rpartition(".")[0].endswith("_proj") for name in changed)
 
 
+@pytest.mark.slow
 def test_metrics_go_to_tensorboard_when_asked(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     assert train(tmp_path, trackers=["tensorboard"], evaluation={}, steps=1) == 0
