@@ -109,7 +109,7 @@ class Loop:
         self._out = Path(config.out)
         self._learner = Learner(config)
         self._set_threads()
-        seed_all(config.seed, 0)
+        seed_all(config.seed, 0, 0)  # what a trainer draws at first is the same on all ranks
         self._trainer = make_trainer(config, self._learner.model)
         self._stream = ProblemStream(plan.tasks, config.seed)
         self.progress = self._resume()
@@ -155,7 +155,7 @@ class Loop:
 
     def _step(self, step: int) -> dict[str, Any]:
         started = time.monotonic()
-        seed_all(self._config.seed, step)
+        seed_all(self._config.seed, step, rank())
         clock = Clock()
         kept, samples, drawn, rounds = self._batch(step, clock)
         line: dict[str, Any] = {"step": step, **self._update(step, kept), **batch_metrics(samples)}
@@ -272,6 +272,7 @@ class Loop:
         todo = list(jobs(task, self._learner.sampler, self._config.evaluation.seed))
         self._view.stage(step, f"evaluation on {task.name}", len(todo))
         samples = self._collect([Order(task, task.decode, todo)], folder, Clock())[0]
+        self._check_verdicts(step, samples)
         self._made.append(Made(task, self._plan.held_out_configs[number], todo, samples))
         return summarise(
             iter(samples),
@@ -323,9 +324,9 @@ class Loop:
             shutil.rmtree(folder_of(self._out / "state", step))
 
 
-def seed_all(seed: int, step: int) -> None:
+def seed_all(seed: int, step: int, stream: int) -> None:
     """Seed every global random stream by run, step and rank: what a step draws does not depend on what came before it."""
-    own = random.Random(f"step/{seed}/{step}/{rank()}").getrandbits(63)
+    own = random.Random(f"step/{seed}/{step}/{stream}").getrandbits(63)
     random.seed(own)
     np.random.seed(own % 2**32)
     torch.manual_seed(own)
