@@ -56,7 +56,8 @@ class RFT:
                 gradient = self.engine.gradient(work, loss, self.engine.network.model, optimizers)
                 update = self.engine.apply(gradient, self.done)
                 metrics |= {"loss": all_sum(update.loss), "grad_norm": update.grad_norm, "lr": update.lr}
-                metrics |= {"tokens_trained": work.counts.targets}
+                forwarded = sum(int((batch.copies >= 0).sum()) for batch in work.batches if len(batch.index))
+                metrics |= {"tokens_trained": work.counts.targets, "tokens_forwarded": all_sum(float(forwarded))}
         self.done += 1
         return metrics
 

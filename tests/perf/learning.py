@@ -35,7 +35,15 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 CONFIG = ROOT / "examples" / "tracerl-demo.yaml"
 
-COMMON = ("steps=16", "groups.refill=0", "evaluation.every=8", "evaluation.tasks.0.limit=300", "checkpoints.every=8", "workers=1")
+STEPS = 16
+COMMON = (
+    f"steps={STEPS}",
+    "groups.refill=0",
+    "evaluation.every=8",
+    "evaluation.tasks.0.limit=300",
+    "checkpoints.every=8",
+    "workers=1",
+)
 WIDE = (
     "curriculum=[{rollout_block: 4, train_block: 8, steps: 8}, {rollout_block: 8, train_block: 8}]",
     "evaluation.decode={block_size: 8}",
@@ -89,9 +97,10 @@ def train(run: Run, out: Path) -> None:
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    """A run's metrics; empty where there is none yet."""
+    """A finished run's metrics; empty for one that is not there or not finished."""
     file = folder / "metrics.jsonl"
-    return read_metrics(file) if file.exists() else []
+    found = read_metrics(file) if file.exists() else []
+    return found if found and found[-1]["step"] == STEPS else []
 
 
 def report(out: Path) -> None:
@@ -159,7 +168,7 @@ def row(name: str, seeds: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
         f"{100 * fmean(after):.1f}{spread} ({each})",
         f"{100 * (fmean(after) - before):+.1f}",
         *(f"{value:.2f}" for value in speed),
-        *(f"{count / 1e3:.0f}k" for count in (forwarded, trained)),
+        *(f"{count / 1e3:.0f}k" if count else "-" for count in (forwarded, trained)),
     ]
 
 
