@@ -38,6 +38,7 @@ CONFIG = ROOT / "examples" / "tracerl-demo.yaml"
 STEPS = 16
 COMMON = (
     f"steps={STEPS}",
+    "tasks.0.options={size: 9000, levels: [2, 3, 4]}",
     "groups.refill=0",
     "evaluation.every=8",
     "evaluation.tasks.0.limit=300",
