@@ -134,7 +134,7 @@ def mean_of(series: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float
 
 COLUMNS = (
     *("run", "seeds", "held-out accuracy before", "after, mean of seeds (each)", "gain in points"),
-    *("tokens per forward before", "after", "tokens forwarded", "tokens trained"),
+    *("tokens per denoising pass before", "after", "tokens forwarded", "tokens trained"),
 )
 
 
@@ -149,7 +149,7 @@ def row(name: str, seeds: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
     after = [seed[-1]["eval_score"] for seed in scored]
     spread = f" +- {100 * stdev(after):.1f}" if len(after) > 1 else ""
     each = ", ".join(f"{100 * score:.1f}" for score in after)
-    speed = [fmean(seed[i]["eval_tokens_per_forward"] for seed in scored) for i in (0, -1)]
+    speed = [fmean(seed[i]["eval_tokens_per_step"] for seed in scored) for i in (0, -1)]
     forwarded = fmean(seed[-1].get("forwarded_total", 0.0) for seed in seeds)
     trained = fmean(sum(line.get("tokens_trained", 0.0) for line in seed) for seed in seeds)
     return [
