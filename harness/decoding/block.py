@@ -161,11 +161,12 @@ class BlockDecoder:
         self._usage.count(n, self._denoiser.row_count(n), read, taken)
 
     def _finish_block(self, row: int) -> Decoded | None:
-        start = int(self._rows.start[row])
+        start, before = int(self._rows.start[row]), len(self._rows.sequences[row].tokens)
         sequence = self._rows.close(row)
         sequence.cache += not self._fuse
-        more = start + self._denoiser.block_size < sequence.total
-        length = None if more and self._decode.full_length else self._tokens.length_of(sequence.tokens[: sequence.longest])
+        more, full = start + self._denoiser.block_size < sequence.total, self._decode.full_length
+        tokens = sequence.tokens[: sequence.longest]
+        length = None if more and full else self._tokens.length_of(tokens, since=0 if full else before)
         if more and length is None:
             if self._fuse and self._cached:
                 self._denoiser.keep(row, start, self._rows.token[row].clone())

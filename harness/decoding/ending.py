@@ -24,9 +24,12 @@ class TokenRules:
     stops: tuple[str, ...] = ()
     endings: Endings = field(default_factory=Endings)
 
-    def length_of(self, tokens: list[int]) -> int | None:
-        """How many tokens a response has up to its stop token or the end of its stop string; None while there is no stop."""
-        by_token = next((i + 1 for i, token in enumerate(tokens) if token in self.stop_ids), None)
+    def length_of(self, tokens: list[int], since: int = 0) -> int | None:
+        """How many tokens a response has up to its stop token or the end of its stop string; None while there is no stop.
+
+        The first `since` tokens are known to hold no stop token.
+        """
+        by_token = next((i + 1 for i in range(since, len(tokens)) if tokens[i] in self.stop_ids), None)
         seen = tokens[:by_token]
         if self.stops and self._ends(seen):
             return next(n for n in range(1, len(seen) + 1) if self._ends(seen[:n]))

@@ -80,13 +80,15 @@ class Rows:
 
     def _open(self, row: int, start: int) -> None:
         sequence = self.sequences[row]
-        known = torch.tensor(sequence.request.prompt_ids[start:], dtype=torch.long)
-        exists = torch.arange(start, start + self.block_size) < sequence.total
+        known = sequence.request.prompt_ids[start:]
         self.start[row], self.step[row], self.done[row] = start, 0, False
-        self.token[row], self.masked[row], self.response[row] = self.mask_id, exists, exists
-        self.token[row, : len(known)] = known
-        self.masked[row, : len(known)] = self.response[row, : len(known)] = False
+        self.token[row], self.masked[row], self.response[row] = self.mask_id, True, True
         self.fixed_at[row], self.logprob[row], self.confidence[row] = NEVER, 0.0, 0.0
+        if known:
+            self.token[row, : len(known)] = torch.tensor(known[: self.block_size])
+            self.masked[row, : len(known)] = self.response[row, : len(known)] = False
+        if start + self.block_size > sequence.total:
+            self.masked[row, sequence.total - start :] = self.response[row, sequence.total - start :] = False
         if sequence.request.fixed:
             self._fill(row, start)
         for tensor in self.memory.values():
@@ -166,11 +168,12 @@ class Rows:
 
     def close(self, row: int) -> Sequence:
         """Move the open block of a row into its record and return the record."""
-        sequence, exists = self.sequences[row], self.response[row]
-        sequence.tokens += self.token[row, exists].tolist()
-        sequence.step_map += self.fixed_at[row, exists].tolist()
-        sequence.logprobs += rounded(self.logprob[row, exists])
-        sequence.confidences += rounded(self.confidence[row, exists])
+        sequence = self.sequences[row]
+        place = row if self.response[row].all() else (row, self.response[row])
+        sequence.tokens += self.token[place].tolist()
+        sequence.step_map += self.fixed_at[place].tolist()
+        sequence.logprobs += rounded(self.logprob[place])
+        sequence.confidences += rounded(self.confidence[place])
         return sequence
 
     def clear(self) -> list[Request]:

@@ -212,13 +212,23 @@ class BlockDenoiser(Body):
             self._add_prompt(flat, row, ids)
         ends = [start + self.block_size for _, start, _ in self._kept]
         length = self._reserve(max([positions, *ends, *(len(ids) for _, ids in self._prompts)]))
-        if self._kept:
+        if self.device.type == "cpu" and self.context != "causal":
+            # One by one: each then sees the keys of its row where they lie, which is cheaper than to gather them.
+            for row, start, tokens in self._kept:
+                self._add_kept(flat, row, start, tokens)
+        elif self._kept:
             rows, begins, kept = zip(*self._kept, strict=True)
             place = torch.tensor(rows, device=self.device)
             begin = torch.tensor(begins, device=self.device)
             everything = torch.ones_like(begin, dtype=torch.bool)
             self._add_blocks(flat, place, place, begin, torch.stack(kept), everything, length)
         return length
+
+    def _add_kept(self, flat: "_Flat", row: int, start: int, tokens: Tensor) -> None:
+        end = start + self.block_size
+        positions = torch.arange(start, end)
+        mask = (torch.arange(-(-end // KEY_STEP) * KEY_STEP) < end)[None, None, None]
+        flat.add(Blocks(slice(row, row + 1), self.block_size, mask), tokens, positions, torch.full_like(positions, row))
 
     def _add_prompt(self, flat: "_Flat", row: int, ids: list[int]) -> None:
         positions = torch.arange(len(ids), device=self.device)
