@@ -259,9 +259,10 @@ def test_a_truncated_file_of_tests_is_an_error(tmp_path: Path) -> None:
 
 def test_listing_all_problems_is_fast_and_small(shared: Path) -> None:
     code = (
-        "import sys, time, resource; from unmask.benchmarks import load_benchmark; start = time.process_time();"
+        "import re, time; from pathlib import Path; from unmask.benchmarks import load_benchmark; start = time.process_time();"
         f"load_benchmark('livecodebench', {str(shared)!r}, tests='available').load();"
-        "print(time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+        "peak = re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text());"  # rusage would count this process as well
+        "print(time.process_time() - start, int(peak[1]) // 1024)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     seconds, mebibytes = done.stdout.split()
