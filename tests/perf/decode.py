@@ -308,8 +308,11 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=64)
     parser.add_argument("--plain", type=int, default=64, help="requests given to the plain loops")
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument(
+        "--shortest", type=int, help="least length of `mixed`; the longest is ten times that (default 64, large: 16)"
+    )
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1, help="torch's threads on a CPU, for all ways")
+    parser.add_argument("--threads", type=int, default=2, help="of torch on a CPU, for all ways; measure with the machine idle")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     demo = load_model("demo")
@@ -321,7 +324,7 @@ def main() -> None:
         else:
             model = random_model(shape, args.device)
         model = endless(model)
-        work = mixed(prompts) if shape == "demo" else mixed(prompts, shortest=16)
+        work = mixed(prompts, args.shortest or (64 if shape == "demo" else 16))
         floor = floor_of(model) if args.device != "cpu" else None
         show(f"{shape}, mixed lengths", measure(model, work, args.batch, args.repeat, args.plain), floor)
     many = mixed([prompts[i % len(prompts)] for i in range(256)], shortest=32)
