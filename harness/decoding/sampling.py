@@ -3,7 +3,7 @@
 Rows are taken in groups that keep the logits of one step within a fixed amount of memory; a row's result depends on neither.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class Sampler:
         for part in torch.split(torch.arange(len(rows)), max(LARGEST // max(size, 1), 1)):
             index = part.to(hidden.device)
             pending = self._rows.masked[rows[part]] if self._masked_only else None
-            own = checked(_logits_at(pending, logits, hidden[index]))
+            own = _logits_at(pending, logits, hidden[index])
             without = None if unguided is None else _logits_at(pending, logits, unguided[index])
             aside = None if shadow is None else logits(shadow[index])
             self._apply(rows[part], own, without, aside)
@@ -77,8 +77,9 @@ class Sampler:
         outcome = self._step(given, decode)
         if self._may_stall:
             outcome = unstuck(given, outcome)
+        token, logprob, confidence, write, remask, done, finite = to_host((*outcome[:6], torch.isfinite(own).all()))
+        _require_finite(finite)
         state.remember(rows, outcome.memory)
-        token, logprob, confidence, write, remask, done = (value.cpu() for value in outcome[:6])
         state.apply(rows, Outcome(token, logprob, confidence, write, remask, done, {}))
 
     def first_token(self, row: int, logits: Tensor) -> None:
@@ -111,8 +112,21 @@ def _logits_at(pending: Tensor | None, logits: Callable[[Tensor], Tensor], hidde
     return out
 
 
+def to_host(values: Sequence[Tensor]) -> list[Tensor]:
+    """Copy tensors to the CPU, from a GPU through pinned memory and with a single wait for all of them."""
+    if values[0].device.type != "cuda":
+        return [value.cpu() for value in values]
+    staged = [torch.empty(value.shape, dtype=value.dtype, pin_memory=True).copy_(value, non_blocking=True) for value in values]
+    torch.cuda.current_stream().synchronize()
+    return staged
+
+
 def checked(logits: Tensor) -> Tensor:
     """The logits, if they are finite. Raises InputError if not."""
-    if not torch.isfinite(logits).all():
-        raise InputError("the model's logits are NaN or infinite: damaged weights, or a narrow dtype (try --dtype float32)")
+    _require_finite(torch.isfinite(logits).all())
     return logits
+
+
+def _require_finite(finite: Tensor) -> None:
+    if not finite:
+        raise InputError("the model's logits are NaN or infinite: damaged weights, or a narrow dtype (try --dtype float32)")
