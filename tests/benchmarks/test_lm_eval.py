@@ -176,6 +176,7 @@ def test_importing_the_benchmarks_does_not_import_lm_eval() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_eval_runs_a_task_on_our_engine(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-m", "unmask.harness.cli", "eval", "--model", "demo", "--task", "lm_eval:unmask_sums"]

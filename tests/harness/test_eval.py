@@ -126,6 +126,7 @@ def wait_for_records(out: Path, count: int) -> None:
     raise AssertionError(f"fewer than {count} records after a minute")
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_the_same(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert main([*ARITH, "--limit", "100", "--samples", "2", "--out", str(whole)]) == 0

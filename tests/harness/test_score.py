@@ -124,6 +124,7 @@ def test_a_slow_line_does_not_pile_up_those_after_it(tmp_path: Path, monkeypatch
     assert [line["status"] for line in found[:2]] == ["wrong", "correct"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_memory_does_not_grow_with_the_lines() -> None:
     script = Path(__file__).parents[1] / "perf" / "score.py"

@@ -93,6 +93,7 @@ def other_problems() -> Iterator[Problem]:
             yield problem(f"aime{year}/{n}", str(row["answer"]), row["problem"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "math").is_dir(), reason="the MATH, GSM8K and AIME files of ../shared/data are not here")
 def test_every_gold_answer_of_math_gsm8k_and_aime_equals_itself_and_no_perturbed_one_does() -> None:
     with VerifierPool(MathVerifier()) as pool:

@@ -106,6 +106,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_program_run_again(sandbox: 
         assert opened._pool.workers() != [worker]
 
 
+@pytest.mark.slow
 def test_a_program_whose_worker_dies_twice_is_a_fault_and_no_verdict(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_another(sandbox, workers=1) as opened:
         start = opened._pool.backend.start
